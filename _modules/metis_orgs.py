@@ -1,0 +1,146 @@
+"""
+The master's reading of organization and release files, and the pillar made from them.
+
+The files are looked for below every pillar root: an operator may keep them in the repository's
+``pillar/`` or in a root of one's own, such as ``/srv/pillar``.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import salt.exceptions
+import salt.loader
+import salt.template
+
+__virtualname__ = "metis_orgs"
+
+MASTER_ID = "metis_master"
+
+
+def _files(kind: str, suffix: str) -> dict[str, Path]:
+    roots = __opts__["pillar_roots"].get(__opts__.get("pillarenv") or "base", [])
+    found: dict[str, Path] = {}
+    for root in roots:
+        for path in sorted(Path(root, kind).glob(f"*{suffix}")):
+            found.setdefault(path.name.removesuffix(suffix), path)
+    return found
+
+
+def _render(path: Path) -> Any:
+    renderers = salt.loader.render(__opts__, __salt__)
+    return salt.template.compile_template(
+        str(path),
+        renderers,
+        "jinja|yaml",
+        __opts__["renderer_blacklist"],
+        __opts__["renderer_whitelist"],
+    )
+
+
+def _fault(place: str, problem: str, fix: str, value: Any = None) -> dict[str, Any]:
+    return __salt__["metis_orgfile.fault"](place, problem, fix, value)
+
+
+def release(name: str) -> dict[str, Any] | None:
+    """
+    The content of a release file, or ``None`` where there is no such file.
+
+    name
+        The release: the file's name without ``.yaml``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_orgs.release 0.3.0
+    """
+    path = _files("releases", ".yaml").get(name)
+    return _render(path) if path else None
+
+
+def _read(name: str, path: Path) -> dict[str, Any]:
+    try:
+        data = _render(path)
+    except salt.exceptions.SaltException as err:
+        broken = _fault(str(path), f"cannot be read: {err}", "correct the file's syntax")
+        return {"topology": None, "faults": [broken]}
+    if "metis_orgfile.read" not in __salt__:
+        raise salt.exceptions.CommandExecutionError(
+            "the master's Python lacks pydantic: run salt-pip install with the version of "
+            "requirements/salt.txt, then systemctl restart salt-master"
+        )
+    form = __salt__["metis_orgfile.read"](data)
+    wanted = None
+    if form["org"] and "release" not in (fault["place"] for fault in form["faults"]):
+        named = form["org"]["release"]
+        try:
+            wanted = release(named)
+            problem = "names a release that has no file pillar/releases/<release>.yaml"
+        except salt.exceptions.SaltException as err:
+            problem = f"names a release whose file cannot be read: {err}"
+        if wanted is None:
+            known = ", ".join(sorted(_files("releases", ".yaml"))) or "none"
+            form["faults"].append(_fault("release", problem, f"known are: {known}", named))
+    return __salt__["metis_topology.build"](name, form, wanted)
+
+
+def read() -> dict[str, dict[str, Any]]:
+    """
+    Every organization: ``{org: {"file", "topology", "faults"}}``.
+
+    A host that stands in two organizations is a fault of both, since a host's pillar is the view of
+    one.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_orgs.read
+    """
+    orgs = {
+        name: {"file": str(path), **_read(name, path)}
+        for name, path in _files("orgs", ".sls").items()
+    }
+    owners: dict[str, str] = {}
+    shared = []
+    for name, org in orgs.items():
+        for host in (org["topology"] or {"hosts": {}})["hosts"]:
+            other = owners.setdefault(host, name)
+            if other != name:
+                shared += [(name, other, host), (other, name, host)]
+    for name, other, host in shared:
+        orgs[name]["faults"].append(
+            _fault(
+                f"hosts.{host}",
+                f"is a host of the organization {other} too",
+                "give the host to one of them",
+            )
+        )
+        orgs[name]["topology"] = None
+    return orgs
+
+
+def pillar(minion_id: str) -> dict[str, Any]:
+    """
+    The pillar of one minion: the view of a host, or everything for the master's own id.
+
+    minion_id
+        As Salt knows it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_orgs.pillar demo1
+    """
+    orgs = read()
+    if minion_id == MASTER_ID:
+        return {"metis": {"orgs": orgs}}
+    for name, org in orgs.items():
+        topology = org["topology"]
+        if topology and minion_id in topology["hosts"]:
+            wanted = release(topology["release"])
+            secrets = __salt__["metis_secrets.kept"](name, ["mysql_password"])
+            args = (topology, wanted, secrets, minion_id)
+            return {"metis": __salt__["metis_topology.view"](*args)}
+    return {}

@@ -1,0 +1,65 @@
+"""
+Secrets that the operator did not give: made once on the master, and kept there.
+
+One file an organization, ``<pki_dir>/metis/<org>.yaml``, mode 0600: among Salt's keys, where the
+master's user may write whoever that is, and backed up with them.
+"""
+
+import fcntl
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+import salt.utils.yaml
+
+__virtualname__ = "metis_secrets"
+
+
+def _directory() -> Path:
+    pki = Path(__opts__["pki_dir"])
+    directory = pki / "metis"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    # salt-run is root, the master may be the user `salt`: both must read what one wrote.
+    owner = pki.stat()
+    if directory.stat().st_uid != owner.st_uid:
+        os.chown(directory, owner.st_uid, owner.st_gid)
+    return directory
+
+
+def kept(org: str, names: list[str]) -> dict[str, str]:
+    """
+    The secrets of an organization; those that do not exist yet are made.
+
+    org
+        The organization.
+    names
+        Which secrets.
+
+    Returns name to secret: 32 characters of letters, digits, ``-`` and ``_``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_secrets.kept acme '[mysql_password]'
+    """
+    directory = _directory()
+    path = directory / f"{org}.yaml"
+    lock = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = salt.utils.yaml.safe_load(path.read_text("utf-8")) if path.exists() else {}
+        missing = [name for name in names if name not in known]
+        if missing:
+            known |= {name: secrets.token_urlsafe(24) for name in missing}
+            owner = directory.stat()
+            with tempfile.NamedTemporaryFile("w", dir=directory, delete=False) as new:
+                new.write(salt.utils.yaml.safe_dump(known, default_flow_style=False))
+                os.fchown(new.fileno(), owner.st_uid, owner.st_gid)
+                new.flush()
+                os.fsync(new.fileno())
+            os.replace(new.name, path)
+    finally:
+        os.close(lock)
+    return {name: known[name] for name in names}

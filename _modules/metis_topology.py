@@ -1,0 +1,394 @@
+"""
+The topology of an organization, and each host's view of it: pure functions, no I/O.
+
+org file + defaults + release -> **topology** -> **view** of each host. What a program's
+configuration holds is said in ``metis_config``; here is who runs where, under which name, on which
+port, and whether that can work.
+"""
+
+import re
+from collections import Counter
+from typing import Any
+
+__virtualname__ = "metis_topology"
+
+Fault = dict[str, Any]
+
+# What each role answers to in consul (service-contract 2, 6, 7): service name and tag. consul
+# itself registers nothing, and Ice does not register (service-contract 5).
+SERVICES = {
+    "carrier": ("carrierService", "carrier", "rpc_port"),
+    "admin": ("adminService", "admin", "web_port"),
+    "data": ("dataService", "data", "port"),
+    "compute": ("jobService", "job", "port"),
+}
+
+# Ports of an instance: setting -> protocols. Loopback ports are taken on the host all the same.
+PORTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "consul": {
+        "server_port": ("tcp",),
+        "serf_lan_port": ("tcp", "udp"),
+        "serf_wan_port": ("tcp", "udp"),
+        "http_port": ("tcp",),
+        "dns_port": ("tcp", "udp"),
+    },
+    "carrier": {
+        "rpc_port": ("tcp",),
+        "grpc_gateway_port": ("tcp",),
+        "p2p_tcp_port": ("tcp",),
+        "p2p_udp_port": ("udp",),
+        "pprof_port": ("tcp",),
+    },
+    "admin": {"web_port": ("tcp",), "http_port": ("tcp",), "mysql_port": ("tcp",)},
+    "ice_via": {"glacier2_port": ("tcp",), "grid_port": ("tcp",)},
+    "data": {"port": ("tcp",)},
+    "compute": {"port": ("tcp",)},
+}
+
+# What a host must know of an artifact.
+_ARTIFACT_KEYS = ("kind", "file", "sha256", "sources", "unpacks")
+
+# systemd units of an instance, in the order in which they start. MariaDB and nginx are the
+# distribution's own services, which the admin role configures and runs.
+UNITS = {
+    "consul": ["metis-consul.service"],
+    "carrier": ["metis-carrier.service"],
+    "admin": ["mariadb.service", "metis-admin.service", "nginx.service"],
+    "ice_via": ["metis-icegrid.service", "metis-glacier2.service"],
+    "data": ["metis-data@{port}.service"],
+    "compute": ["metis-compute@{port}.service"],
+}
+
+
+def _fault(place: str, problem: str, fix: str, value: Any = None) -> Fault:
+    return __salt__["metis_orgfile.fault"](place, problem, fix, value)
+
+
+def instances(topology: dict[str, Any], roles: list[str] | None = None) -> list[dict[str, Any]]:
+    """
+    Every instance that verbs may touch, in the order of the file.
+
+    topology
+        As ``build`` returns it.
+    roles
+        Only these roles; all where not given.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_topology.instances '{"instances": []}'
+    """
+    return [
+        instance
+        for instance in topology["instances"]
+        if instance["settings"]["enabled"] and (roles is None or instance["role"] in roles)
+    ]
+
+
+def _instance(name: str, host: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    role = settings["role"]
+    identity = f"{role}@{name}"
+    if role in ("data", "compute"):
+        identity += f":{settings['port']}"
+    service = None
+    if role in SERVICES:
+        service_name, tag, port = SERVICES[role]
+        service_id = f"{service_name}_{host['address']}_{settings[port]}"
+        service = {"id": service_id, "name": service_name, "tag": tag, "port": settings[port]}
+    return {
+        "id": identity,
+        "role": role,
+        "host": name,
+        "address": host["address"],
+        "units": [unit.format(**settings) for unit in UNITS[role]],
+        "service": service,
+        "place": settings["place"],
+        "settings": {k: v for k, v in settings.items() if k not in ("role", "place")},
+    }
+
+
+def _counting_faults(org: dict[str, Any], found: list[dict[str, Any]]) -> list[Fault]:
+    faults = []
+    count = Counter(instance["role"] for instance in found)
+    places = {
+        role: ", ".join(i["place"] for i in found if i["role"] == role) or "hosts" for role in UNITS
+    }
+    second = [i for n, i in enumerate(found) if i["id"] in {other["id"] for other in found[:n]}]
+    for instance in second:
+        if instance["role"] not in ("data", "compute"):
+            faults.append(
+                _fault(
+                    instance["place"],
+                    f"is a second {instance['role']} on {instance['host']}",
+                    "take it away: only data and compute may be on a host more than once",
+                )
+            )
+    if count["consul"] % 2 == 0:
+        faults.append(
+            _fault(
+                places["consul"],
+                f"has {count['consul']} consul servers, and raft needs an odd number to elect "
+                "a leader",
+                "give the role consul to 1, 3 or 5 hosts",
+            )
+        )
+    on = {instance["role"] for instance in found if instance["settings"]["enabled"]}
+    for role in ("carrier", "admin"):
+        if (org[role]["enabled"] or role in on) and count[role] != 1:
+            faults.append(
+                _fault(
+                    places[role],
+                    f"has {count[role]} instances of {role}, and an organization has exactly one",
+                    f"give the role {role} to one host, or set {role}.enabled to false",
+                )
+            )
+    if (org["ice_via"]["enabled"] or "ice_via" in on) and count["ice_via"] > 1:
+        faults.append(
+            _fault(
+                places["ice_via"],
+                f"has {count['ice_via']} instances of ice_via, and an organization has at most one",
+                "give the role ice_via to one host",
+            )
+        )
+    return faults
+
+
+def _name_faults(name: str, org: dict[str, Any]) -> list[Fault]:
+    if org["cluster_name"] or re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        return []
+    problem = f"is missing, and consul cannot call a data center {name}, as the file is called"
+    return [_fault("cluster_name", problem, "add one of letters, digits and -")]
+
+
+def _address_faults(org: dict[str, Any], found: list[dict[str, Any]]) -> list[Fault]:
+    faults = []
+    for role in ("carrier", "ice_via"):
+        for instance in found:
+            settings = instance["settings"]
+            if instance["role"] != role or not settings["enabled"]:
+                continue
+            if settings["external_address"] is None:
+                faults.append(
+                    _fault(
+                        f"{role}.external_address",
+                        f"is missing, and other organizations reach {role} through it",
+                        f"set the public address of {instance['host']}",
+                    )
+                )
+    wanted = [i for i in found if i["role"] == "carrier" and i["settings"]["enabled"]]
+    if wanted and org["data_center"] is None:
+        faults.append(
+            _fault(
+                "data_center",
+                "is missing, and carrier does not start without one",
+                "add `data_center: {address: ..., port: ...}`",
+            )
+        )
+    owners: dict[str, str] = {}
+    for name, host in org["hosts"].items():
+        other = owners.setdefault(host["address"], name)
+        if other != name:
+            faults.append(
+                _fault(
+                    f"hosts.{name}.address",
+                    f"is the address of hosts.{other} too",
+                    "give every host its own address",
+                    host["address"],
+                )
+            )
+    return faults
+
+
+def _port_faults(found: list[dict[str, Any]]) -> list[Fault]:
+    faults = []
+    taken: dict[tuple[str, str, int], tuple[str, str]] = {}
+    for instance in found:
+        for setting, protocols in PORTS[instance["role"]].items():
+            port = instance["settings"][setting]
+            for protocol in protocols:
+                user = (setting, instance["place"])
+                other = taken.setdefault((instance["host"], protocol, port), user)
+                if other != user:
+                    faults.append(
+                        _fault(
+                            f"{instance['place']} ({setting})",
+                            f"is {protocol} port {port} on {instance['host']}, which is "
+                            f"{other[0]} of {other[1]} too",
+                            f"set another port, as `- {instance['role']}: {{{setting}: ...}}`",
+                            port,
+                        )
+                    )
+                    break
+    for instance in found:
+        low, high = instance["settings"].get("task_port_range", (0, 0))
+        if low > high:
+            faults.append(
+                _fault(
+                    f"{instance['place']} (task_port_range)",
+                    "ends before it begins",
+                    "write the lower port first",
+                    [low, high],
+                )
+            )
+        for (host, protocol, port), user in taken.items():
+            if host == instance["host"] and protocol == "tcp" and low <= port <= high:
+                faults.append(
+                    _fault(
+                        f"{instance['place']} (task_port_range)",
+                        f"holds port {port}, which is {user[0]} of {user[1]}",
+                        "move the range or the port",
+                        [low, high],
+                    )
+                )
+    return faults
+
+
+def _release_faults(release: dict[str, Any], found: list[dict[str, Any]]) -> list[Fault]:
+    wanted = {instance["role"] for instance in found if instance["settings"]["enabled"]}
+    return [
+        _fault(
+            "release",
+            f"names {release['release']}, whose artifact {name} has no checksum",
+            f"put its sha256 into pillar/releases/{release['release']}.yaml once it is known "
+            "to be right, or name another release",
+            artifact["file"],
+        )
+        for name, artifact in release["artifacts"].items()
+        if wanted & set(artifact["roles"]) and not artifact.get("sha256")
+    ]
+
+
+def build(name: str, form: dict[str, Any], release: dict[str, Any] | None) -> dict[str, Any]:
+    """
+    The topology of an organization, or what keeps it from being one.
+
+    name
+        The organization: its file's name without the suffix.
+    form
+        As ``metis_orgfile.read`` returns it.
+    release
+        The release file's content; ``None`` where it is at fault itself.
+
+    Returns ``{"topology": ..., "faults": [...]}``; ``topology`` is ``None`` where there are faults:
+    those of the form and those found here, but for what only follows from the former.
+    A topology has ``org``, ``cluster_name``, ``release``, ``paths``, ``data_center``, ``hosts``
+    (name to address), ``instances`` (mappings with ``id``, ``role``, ``host``, ``address``,
+    ``units``, ``service``, ``settings``) and ``agent``, the consul agent that all programs use.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_topology.build acme '{...}' '{...}'
+    """
+    org = form["org"]
+    if org is None:
+        return {"topology": None, "faults": form["faults"]}
+    found = [
+        _instance(host_name, host, settings)
+        for host_name, host in org["hosts"].items()
+        for settings in host["instances"]
+    ]
+    places = [fault["place"] for fault in form["faults"]]
+    faults = [
+        *form["faults"],
+        *(_counting_faults(org, found) if form["whole"] else []),
+        *(
+            fault
+            for fault in (*_address_faults(org, found), *_name_faults(name, org))
+            if not any(place.startswith(fault["place"]) for place in places)
+        ),
+        *_port_faults(found),
+        *(_release_faults(release, found) if release else []),
+    ]
+    if faults or release is None:
+        return {"topology": None, "faults": faults}
+    # Programs find each other in the agent's own list, not in the catalog, so all of them talk to
+    # one agent: the first server of the file (service-contract 0.3).
+    agent = next(instance for instance in found if instance["role"] == "consul")
+    topology = {
+        "org": name,
+        "cluster_name": org["cluster_name"] or name,
+        "release": release["release"],
+        "paths": org["paths"],
+        "data_center": org["data_center"],
+        "hosts": {host_name: host["address"] for host_name, host in org["hosts"].items()},
+        "instances": found,
+        "agent": {
+            "host": agent["host"],
+            "address": agent["address"],
+            "port": agent["settings"]["http_port"],
+        },
+    }
+    return {"topology": topology, "faults": []}
+
+
+def view(
+    topology: dict[str, Any], release: dict[str, Any], secrets: dict[str, str], host: str
+) -> dict[str, Any]:
+    """
+    What one host may know: its own instances, the addresses that they need, their secrets.
+
+    topology
+        As ``build`` returns it.
+    release
+        The release file's content.
+    secrets
+        Of the whole organization, by name; only those of the host's roles go into the view.
+    host
+        A host of the topology.
+
+    Returns ``{"org", "host", "address", "release", "paths", "agent", "roles"}``; ``roles`` has for
+    each role of the host its system user, directories, artifacts and ``instances``, each with the
+    content of its configuration.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_topology.view '{...}' '{...}' '{}' demo1
+    """
+    roles: dict[str, Any] = {}
+    for instance in instances(topology):
+        if instance["host"] != host:
+            continue
+        role = instance["role"]
+        seen = roles.setdefault(role, _role_view(topology, release, role))
+        config = __salt__[f"metis_config.{role}"](topology, release, secrets, instance)
+        # The password is where the program reads it, and nowhere else.
+        settings = {k: v for k, v in instance["settings"].items() if k != "mysql_password"}
+        known = {key: instance[key] for key in ("id", "units", "service")}
+        seen["instances"].append(known | {"settings": settings} | config)
+    return {
+        "org": topology["org"],
+        "host": host,
+        "address": topology["hosts"][host],
+        "release": topology["release"],
+        "paths": topology["paths"],
+        "agent": topology["agent"],
+        "roles": roles,
+    }
+
+
+def _role_view(topology: dict[str, Any], release: dict[str, Any], role: str) -> dict[str, Any]:
+    paths = topology["paths"]
+    # data and compute are one program with a kind: on one host they share its environment.
+    program = "fighter" if role in ("data", "compute") else role
+    programs = f"{paths['programs']}/{program}"
+    return {
+        "user": f"metis-{role}".replace("_", "-"),
+        "programs": programs,
+        "release": f"{programs}/releases/{topology['release']}",
+        "current": f"{programs}/current",
+        "configuration": f"{paths['configuration']}/{role}",
+        "data": f"{paths['data']}/{role}",
+        "logs": f"{paths['logs']}/{role}",
+        "artifacts": {
+            name: {key: artifact.get(key) for key in _ARTIFACT_KEYS}
+            for name, artifact in release["artifacts"].items()
+            if role in artifact["roles"]
+        },
+        "facts": release.get(program, {}),
+        "instances": [],
+    }
