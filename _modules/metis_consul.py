@@ -1,0 +1,248 @@
+"""
+consul over its HTTP API: leader, peers, keys, and services on one agent.
+
+PyPI's ``saltext-consul`` speaks the ACL API that consul 1.4 replaced, and knows no agent's own
+checks. What a program sees is what *its agent* lists (``/v1/agent/services``), so services
+are looked up there and never in the catalog (service-contract 0.3).
+
+``agent`` is ``{"address": ..., "port": ...}`` everywhere.
+"""
+
+import base64
+import socket
+import time
+from typing import Any
+from urllib.parse import quote
+
+import requests
+import salt.exceptions
+
+__virtualname__ = "metis_consul"
+
+# Without a leader, consul holds a request for 7 s before it says so.
+TIMEOUT = 10
+# Where consul cannot be waited on: before there is a leader, no blocking query answers.
+PAUSE = 0.1
+
+
+def _call(agent: dict[str, Any], method: str, path: str, **kwargs: Any) -> requests.Response:
+    url = f"http://{agent['address']}:{agent['port']}/v1/{path}"
+    timeout = kwargs.pop("timeout", TIMEOUT)
+    try:
+        answer = requests.request(method, url, timeout=timeout, **kwargs)
+    except requests.RequestException as err:
+        reason = "does not answer" if isinstance(err, requests.Timeout) else "cannot be reached"
+        raise salt.exceptions.CommandExecutionError(
+            f"consul at {agent['address']}:{agent['port']} {reason}"
+        ) from err
+    if answer.status_code != 404 and not answer.ok:
+        raise salt.exceptions.CommandExecutionError(
+            f"consul at {agent['address']}:{agent['port']} says {answer.status_code} "
+            f"to {method} {path}: {answer.text.strip()}"
+        )
+    return answer
+
+
+def _json(agent: dict[str, Any], answer: requests.Response, kind: type) -> Any:
+    try:
+        found = answer.json()
+    except requests.JSONDecodeError:
+        found = None
+    if not isinstance(found, kind):
+        raise salt.exceptions.CommandExecutionError(
+            f"what listens at {agent['address']}:{agent['port']} is not consul: "
+            f"it answers {answer.status_code} to {answer.url}, and not as consul does"
+        )
+    return found
+
+
+def _get(agent: dict[str, Any], path: str, kind: type) -> Any:
+    return _json(agent, _call(agent, "GET", path), kind)
+
+
+def listens(agent: dict[str, Any]) -> bool:
+    """
+    Whether anything listens at an agent's address.
+
+    Returns ``False`` only where the host refuses, as it does when consul is stopped.
+
+    Raises ``CommandExecutionError`` where the host is silent: then nothing is known.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_consul.listens '{address: 10.77.0.11, port: 8500}'
+    """
+    try:
+        with socket.create_connection((agent["address"], agent["port"]), TIMEOUT):
+            return True
+    except ConnectionRefusedError:
+        return False
+    except OSError as err:
+        raise salt.exceptions.CommandExecutionError(
+            f"consul at {agent['address']}:{agent['port']} cannot be reached: {err}"
+        ) from err
+
+
+def cluster(agent: dict[str, Any]) -> dict[str, Any]:
+    """
+    The raft cluster as one agent sees it.
+
+    Returns ``{"leader": "ip:port" or "", "peers": ["ip:port", ...]}``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_consul.cluster '{address: 10.77.0.11, port: 8500}'
+    """
+    return {
+        "leader": _get(agent, "status/leader", str),
+        "peers": _get(agent, "status/peers", list),
+    }
+
+
+def key(agent: dict[str, Any], name: str) -> str | None:
+    """
+    The value of a key, or ``None`` where it is not set.
+
+    name
+        Such as ``metis/dataCenter_ip_port``.
+
+    Raises ``CommandExecutionError`` where there is no leader, as consul answers 500 then.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_consul.key '{address: 10.77.0.11, port: 8500}' metis/via_ip_port
+    """
+    answer = _call(agent, "GET", f"kv/{quote(name)}")
+    if answer.status_code == 404:
+        return None
+    return base64.b64decode(_json(agent, answer, list)[0]["Value"] or "").decode()
+
+
+def set_key(agent: dict[str, Any], name: str, value: str) -> None:
+    """
+    Write a key.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_consul.set_key '{address: 10.77.0.11, port: 8500}' metis/x 1.2.3.4_5
+    """
+    answer = _call(agent, "PUT", f"kv/{quote(name)}", data=value.encode())
+    if not _json(agent, answer, bool):
+        raise salt.exceptions.CommandExecutionError(f"consul did not write {name}: {answer.text}")
+
+
+def services(agent: dict[str, Any]) -> dict[str, str]:
+    """
+    What is registered on an agent: service id to ``passing``, ``warning`` or ``critical``.
+
+    A service with several checks is as bad as its worst; without a check it passes, as for consul.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_consul.services '{address: 10.77.0.11, port: 8500}'
+    """
+    found = dict.fromkeys(_get(agent, "agent/services", dict), "passing")
+    order = ["passing", "warning", "critical"]
+    for check in _get(agent, "agent/checks", dict).values():
+        service = check["ServiceID"]
+        if service in found:
+            found[service] = max(found[service], check["Status"], key=order.index)
+    return found
+
+
+def wait_for_cluster(agent: dict[str, Any], peers: int, timeout: float) -> dict[str, Any]:
+    """
+    Wait until an agent knows a leader and every peer.
+
+    peers
+        How many servers the cluster has.
+    timeout
+        Seconds.
+
+    Returns the last that was seen, as ``cluster``; the caller judges it.
+
+    Raises ``CommandExecutionError`` where the agent did not answer to the end.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_consul.wait_for_cluster '{address: 10.77.0.11, port: 8500}' 3 30
+    """
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            seen = cluster(agent)
+            if seen["leader"] and len(seen["peers"]) >= peers:
+                return seen
+        except salt.exceptions.CommandExecutionError:
+            if time.monotonic() > end:
+                raise
+            seen = None
+        if seen is not None and time.monotonic() > end:
+            return seen
+        time.sleep(PAUSE)
+
+
+def wait_for_service(agent: dict[str, Any], service: dict[str, Any], timeout: float) -> str:
+    """
+    Wait until a service is registered on an agent and passes its checks.
+
+    service
+        ``{"id": ..., "name": ...}``.
+    timeout
+        Seconds.
+
+    Returns the last that was seen: ``passing``, ``warning``, ``critical`` or ``absent``.
+
+    Raises ``CommandExecutionError`` where the agent did not answer.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_consul.wait_for_service '{address: 10.77.0.11, port: 8500}' \
+            '{id: carrierService_10.77.0.11_10033, name: carrierService}' 30
+    """
+    end = time.monotonic() + timeout
+    index = "0"
+    while True:
+        state = services(agent).get(service["id"], "absent")
+        left = end - time.monotonic()
+        if state == "passing" or left <= 0:
+            return state
+        # A blocking query: it answers when a check of that service changes. The agent tells the
+        # servers of a change after its own list has it, so what is read next is not older.
+        wait = max(1, min(int(left), 10))
+        answer = _call(
+            agent,
+            "GET",
+            f"health/checks/{service['name']}",
+            params={"index": index, "wait": f"{wait}s"},
+            timeout=wait + TIMEOUT,
+        )
+        index = answer.headers.get("X-Consul-Index", "0")
+
+
+def deregister(agent: dict[str, Any], service_id: str) -> None:
+    """
+    Remove a registration from an agent.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_consul.deregister '{address: 10.77.0.11, port: 8500}' \
+            carrierService_10.77.0.11_10033
+    """
+    _call(agent, "PUT", f"agent/service/deregister/{quote(service_id)}")

@@ -1,0 +1,147 @@
+"""
+Jobs over hosts, followed to their end: who answered, what, and who did not.
+
+Salt's own ``salt.state`` calls a busy minion dead and a dead one fine, depending on its options
+(salt issues 61505, 46706). Here a host is ``returned``, ``missing`` (the master has no accepted key
+of it) or ``silent`` (it was asked again by job id, and either did not answer or no longer knew the
+job), and never anything else.
+
+Runs on the master.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import salt.client
+import salt.exceptions
+
+__virtualname__ = "metis_fleet"
+
+log = logging.getLogger(__name__)
+
+# Seconds for the master to take a job.
+PUBLISH_TIMEOUT = 15
+
+# A host that has not returned is asked after this many seconds, and then again as often.
+ASK_AGAIN = 5.0
+# How often in a row a host may fail to say that it still works on the job.
+CHANCES = 3
+
+# Salt's own progress events (``state_events``) are not used: a minion authenticates anew for each,
+# 0.1 s a state.
+Progress = Callable[[str, dict[str, Any]], None]
+
+
+def run(
+    hosts: list[str],
+    fun: str,
+    kwarg: dict[str, Any] | None = None,
+    timeout: float = 900,
+    progress: Progress | None = None,
+) -> dict[str, dict[str, Any]]:
+    """
+    Run a function on hosts, and follow it until each has returned or is known not to.
+
+    hosts
+        Minion ids.
+    fun
+        The execution function.
+    kwarg
+        Its keyword arguments. Readable on the master's event bus: no secret goes here.
+    timeout
+        Seconds after which a host that still works on it is given up.
+    progress
+        Called with a host and its answer as soon as it returns, and with a host and
+        ``{"answer": "working"}`` each time that it says so.
+
+    Raises ``CommandExecutionError`` where the master takes no job.
+
+    Returns host to ``{"answer": "returned" | "missing" | "silent" | "late", "retcode": int or
+    None, "return": ...}``, every host of ``hosts`` and no other.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_fleet.run '[demo1, demo2]' test.ping
+    """
+    if not hosts:
+        return {}
+    answers: dict[str, dict[str, Any]] = {}
+    with salt.client.get_local_client(__opts__["conf_file"]) as client:
+        published = _publish(client, hosts, fun, kwarg or {})
+        waiting = set(published.get("minions", [])) & set(hosts)
+        jid = published.get("jid", "")
+        chances = dict.fromkeys(waiting, CHANCES)
+        asked: set[str] = set()
+        now = time.monotonic()
+        end, ask = now + timeout, now + ASK_AGAIN
+        while waiting and now < end:
+            event = client.event.get_event(wait=1, tag="salt/job/", full=True, auto_reconnect=True)
+            now = time.monotonic()
+            if event:
+                parts = event["tag"].split("/")
+                data = event["data"]
+                if parts[2] == jid and parts[3:4] == ["ret"] and data["id"] in waiting:
+                    waiting.discard(data["id"])
+                    answers[data["id"]] = _returned(data)
+                    if progress:
+                        progress(data["id"], answers[data["id"]])
+                elif parts[2] in asked and parts[3:4] == ["ret"]:
+                    host = data["id"]
+                    if host in waiting and data.get("return"):
+                        chances[host] = CHANCES + 1
+                        if progress:
+                            progress(host, {"answer": "working"})
+            if waiting and now >= ask:
+                for host in sorted(waiting):
+                    chances[host] -= 1
+                    if chances[host] < 0:
+                        waiting.discard(host)
+                        answers[host] = _late_return(client, jid, host)
+                if waiting:
+                    asked |= _ask(client, sorted(waiting), jid)
+                ask = now + ASK_AGAIN
+    for host in waiting:
+        answers[host] = {"answer": "late", "retcode": None, "return": None}
+    unknown = {"answer": "missing", "retcode": None, "return": None}
+    return {host: answers.get(host, unknown) for host in hosts}
+
+
+def _publish(client: Any, hosts: list[str], fun: str, kwarg: dict[str, Any]) -> dict[str, Any]:
+    try:
+        published = client.run_job(
+            hosts, fun, kwarg=kwarg, tgt_type="list", listen=True, timeout=PUBLISH_TIMEOUT
+        )
+    except salt.exceptions.SaltException as err:
+        raise salt.exceptions.CommandExecutionError(
+            f"the Salt master does not take jobs: {err}; look at systemctl status salt-master"
+        ) from err
+    return published
+
+
+def _ask(client: Any, hosts: list[str], jid: str) -> set[str]:
+    """Ask whether hosts work on a job still; returns the question's own job id, if it was heard."""
+    try:
+        question = client.run_job(
+            hosts, "saltutil.find_job", [jid], tgt_type="list", timeout=PUBLISH_TIMEOUT
+        )
+    except salt.exceptions.SaltException as err:
+        # The hosts work on all the same; their chances decide.
+        log.warning("metis_fleet: hosts could not be asked after job %s: %s", jid, err)
+        return set()
+    return {question["jid"]} if "jid" in question else set()
+
+
+def _returned(data: dict[str, Any]) -> dict[str, Any]:
+    return {"answer": "returned", "retcode": data.get("retcode"), "return": data.get("return")}
+
+
+def _late_return(client: Any, jid: str, host: str) -> dict[str, Any]:
+    """A return whose event was missed is in the job cache; else the host is silent."""
+    cached = client.get_cache_returns(jid).get(host)
+    if cached is None:
+        return {"answer": "silent", "retcode": None, "return": None}
+    return {"answer": "returned", "retcode": cached.get("retcode"), "return": cached.get("ret")}

@@ -1,0 +1,105 @@
+"""
+What the verbs ask of a host, each in one round trip.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import salt.exceptions
+
+__virtualname__ = "metis_host"
+
+_FORMS = ("modules", "states")
+
+
+def fingerprint(folders: list[str]) -> str:
+    """
+    What a set of module folders holds, as one checksum.
+
+    folders
+        Absolute paths; only their ``metis*.py`` count.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_host.fingerprint '[/srv/metis/_modules, /srv/metis/_states]'
+    """
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(Path(folder).glob("metis*.py")):
+            digest.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def ready(wanted: str) -> bool:
+    """
+    Whether this host has the master's modules; it fetches them where it does not.
+
+    Salt's own ``saltutil.sync_all`` asks the master for 20 kinds of modules each time, which takes
+    seconds on a host that has everything.
+
+    wanted
+        The master's ``fingerprint``.
+
+    Raises ``CommandExecutionError`` where they differ still after a sync.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_host.ready 9f86d0...
+    """
+    folders = [f"{__opts__['extension_modules']}/{form}" for form in _FORMS]
+    if fingerprint(folders) == wanted:
+        return True
+    for form in _FORMS:
+        __salt__[f"saltutil.sync_{form}"](refresh=True)
+    if fingerprint(folders) != wanted:
+        raise salt.exceptions.CommandExecutionError(
+            "the modules on this host are not the master's: look whether file_roots of the master "
+            "is this repository's salt/, then run salt-run fileserver.clear_file_list_cache"
+        )
+    return True
+
+
+def reach(
+    to: str,
+    roles: dict[str, list[str]],
+    test: bool = False,
+    agent_since: float = 0.0,
+    **kwargs: Any,
+) -> dict[str, Any] | list[str]:
+    """
+    Bring this host's roles to a state, and look at the instances afterwards.
+
+    to
+        ``installed``, ``configured``, ``running`` or ``stopped``: the SLS of each role.
+    roles
+        Host to the roles that are meant; one job serves hosts of different roles.
+    test
+        Change nothing, say what would change.
+    agent_since
+        When the consul agent that the programs use was started, in seconds of the epoch: fighters
+        older than that are restarted.
+
+    Returns what ``state.sls`` returns: states by their tag, or texts where the SLS do not render.
+    The state ``metis_instance.seen`` among them has the instances.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_host.reach configured '{demo1: [consul, carrier]}' test=True
+    """
+    own = [f"roles.{role}.{to}" for role in roles[__opts__["id"]]]
+    # Salt looks for other runs of states by the name of their function, and this is one of ours.
+    if others := __salt__["saltutil.is_running"]("metis_host.reach"):
+        raise salt.exceptions.CommandExecutionError(
+            f"another run is at work on this host, as job {others[0]['jid']}: wait for its end, or "
+            f"salt {__opts__['id']} saltutil.term_job {others[0]['jid']}"
+        )
+    job = {key: value for key, value in kwargs.items() if key == "__pub_jid"}
+    override = {"metis_agent_since": agent_since}
+    return __salt__["state.sls"]([*own, "roles.seen"], test=test, pillar=override, **job)

@@ -1,0 +1,193 @@
+"""
+The state of a host's instances, as the running system shows it.
+"""
+
+import os
+import re
+import time
+from typing import Any
+
+import salt.exceptions
+
+__virtualname__ = "metis_instance"
+
+# A program that ended this recently and is being started again is no healthier than a stopped one.
+_UP = ("active", "reloading")
+_PAUSE = 0.5
+
+
+def _version(pid: int) -> str | None:
+    """
+    The release that a process runs: every unit works in the directory of its release, and /proc
+    shows where the link pointed when the process started.
+    """
+    try:
+        found = re.search(r"/releases/([^/]+)", os.readlink(f"/proc/{pid}/cwd"))
+    except OSError:
+        return None
+    return found[1] if found else None
+
+
+def _registrations(agent: dict[str, Any]) -> tuple[dict[str, str] | None, str]:
+    try:
+        return __salt__["metis_consul.services"](agent), ""
+    except salt.exceptions.CommandExecutionError as err:
+        return None, str(err)
+
+
+def _gate(role: str, instance: dict[str, Any], address: str) -> str:
+    """What is wrong with an instance that its registration does not tell, or ``""``."""
+    settings = instance["settings"]
+    if role == "consul":
+        own = {"address": address, "port": settings["http_port"]}
+        try:
+            seen = __salt__["metis_consul.cluster"](own)
+            if not seen["leader"]:
+                return "consul has no leader"
+            if len(seen["peers"]) != instance["peers"]:
+                return f"consul has {len(seen['peers'])} of {instance['peers']} peers"
+            for key, value in instance["keys"].items():
+                if (found := __salt__["metis_consul.key"](own, key)) != value:
+                    return f"key {key} is {found}, not {value}"
+        except salt.exceptions.CommandExecutionError as err:
+            return str(err)
+    if role == "admin":
+        return __salt__["metis_health.http"](instance["health"], "Metis-Admin")
+    if role == "ice_via":
+        ports = (settings["grid_port"], settings["glacier2_port"])
+        answers = [__salt__["metis_health.ice"](address, port) for port in ports]
+        return "; ".join(filter(None, answers))
+    return ""
+
+
+def view() -> dict[str, Any]:
+    """
+    This host's view, as the organization's file says it now: a minion that runs keeps the pillar
+    of its last refresh, which may be older than the file.
+
+    Raises ``CommandExecutionError`` where the host stands in no organization's file.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_instance.view
+    """
+    found = __salt__["pillar.items"](unmask=True).get("metis")
+    if not found:
+        raise salt.exceptions.CommandExecutionError(
+            f"{__opts__['id']} is a host of no valid organization file; "
+            "salt-run metis.status tells what is wrong with one"
+        )
+    return found
+
+
+def status(wait: float = 0, seen: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """
+    Every instance of this host's view, as it is now.
+
+    wait
+        Seconds to wait for registrations that do not pass yet.
+    seen
+        The host's view; asked of the master where not given.
+
+    Returns a mapping an instance: ``id``, ``role``, ``state`` (``running``, ``stopped`` on purpose,
+    ``down``, ``absent``), ``since`` (seconds of the epoch), ``version`` (of the process that runs),
+    ``registration`` (``passing``, ``warning``, ``critical``, ``absent``, ``unknown``; ``None`` for
+    a role that registers nothing), ``drift`` (files that changed since it started), ``healthy``,
+    ``cause`` (of not being healthy, or ``""``).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_instance.status
+    """
+    seen = seen or view()
+    units = __salt__["metis_unit.facts"](
+        [u for role in seen["roles"].values() for i in role["instances"] for u in i["units"]]
+    )
+    found = []
+    end = time.monotonic() + wait
+    registered: dict[str, str] | None = {}
+    unknown = ""
+    if any(i["service"] for role in seen["roles"].values() for i in role["instances"]):
+        registered, unknown = _registrations(seen["agent"])
+        while registered is None and time.monotonic() < end:
+            # consul itself may be on its way up; where it is not there, nothing can be waited on.
+            time.sleep(_PAUSE)
+            registered, unknown = _registrations(seen["agent"])
+    for role, content in seen["roles"].items():
+        for instance in content["instances"]:
+            own = [units[unit] for unit in instance["units"]]
+            service = instance["service"]
+            if wait and service and registered is not None:
+                left = max(0.0, end - time.monotonic())
+                args = (seen["agent"], service, left)
+                registered[service["id"]] = __salt__["metis_consul.wait_for_service"](*args)
+            found.append(_instance(role, instance, own, registered, unknown, seen["address"]))
+    return found
+
+
+def _state(units: list[dict[str, Any]]) -> str:
+    if all(unit["state"] in _UP for unit in units):
+        return "running"
+    if all(unit["masked"] and unit["state"] not in _UP for unit in units):
+        return "stopped"
+    return "absent" if any(unit["state"] == "absent" for unit in units) else "down"
+
+
+def _instance(
+    role: str,
+    instance: dict[str, Any],
+    units: list[dict[str, Any]],
+    registered: dict[str, str] | None,
+    unknown: str,
+    address: str,
+) -> dict[str, Any]:
+    state = _state(units)
+    service = instance["service"]
+    registration = None
+    if service:
+        registration = "unknown"
+        if registered is not None:
+            registration = registered.get(service["id"], "absent")
+    named = list(zip(instance["units"], units, strict=True))
+    drift = [
+        path
+        for name, unit in named
+        if unit["state"] in _UP
+        for path in __salt__["metis_unit.newer_files"](
+            instance["files"][name], unit["started"] or 0
+        )
+    ]
+    cause = ""
+    if state != "running":
+        cause = "; ".join(
+            f"{name} is {unit['state']}" + (f" ({unit['result']})" if unit["exit_status"] else "")
+            for name, unit in named
+            if unit["state"] not in _UP
+        )
+    elif fleeting := [name for name, unit in named if unit["masked"] or not unit["enabled"]]:
+        # As a cut-off `metis.stop` leaves it.
+        cause = f"{', '.join(fleeting)} would not come back after a reboot"
+    elif unknown and service:
+        cause = unknown
+    elif registration not in (None, "passing"):
+        cause = f"{service['id']} is {registration}"
+    else:
+        cause = _gate(role, instance, address)
+    starts = [unit["started"] for unit in units if unit["started"] and unit["state"] in _UP]
+    pids = [unit["pid"] for unit in units if unit["pid"]]
+    versions = {version for pid in pids if (version := _version(pid))}
+    return {
+        "id": instance["id"],
+        "role": role,
+        "state": state,
+        "since": max(starts) if starts and state == "running" else None,
+        "version": ", ".join(sorted(versions)) or None,
+        "registration": registration,
+        "drift": drift,
+        "healthy": not cause,
+        "cause": cause,
+    }

@@ -1,0 +1,78 @@
+"""
+What a verb was asked for: the organization, the instances, and whether that can be done.
+
+Runs on the master, from the pillar of an orchestration.
+"""
+
+from typing import Any
+
+__virtualname__ = "metis_verb"
+
+ROLES = ("consul", "carrier", "admin", "ice_via", "data", "compute")
+
+
+def _broken(org: str, file: str, faults: list[dict[str, Any]]) -> str:
+    lines = [
+        f"{file} has {len(faults)} fault{'s' if len(faults) > 1 else ''}; no host was touched:"
+    ]
+    for fault in faults:
+        value = "" if fault["value"] is None else f" (now: {fault['value']!r})"
+        lines.append(f"  {fault['place']} {fault['problem']}{value}: {fault['fix']}")
+    return "\n".join(lines)
+
+
+def _names(value: Any) -> list[str]:
+    if value is None:
+        return []
+    names = value if isinstance(value, list) else str(value).split(",")
+    return [name for item in names if (name := str(item).strip())]
+
+
+def request(asked: dict[str, Any], orgs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """
+    What a verb shall do, or why it cannot.
+
+    asked
+        The operator's pillar: ``org`` (may be left out where there is one organization), ``hosts``
+        and ``roles`` (filters: lists, or text with commas).
+    orgs
+        As ``metis_orgs.read`` returns them.
+
+    Returns ``{"error": ..., "org": ..., "topology": ..., "instances": ...}``; ``error`` is ``""``
+    or a text for the operator.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_verb.request '{org: demo}' '{}'
+    """
+    known = ", ".join(sorted(orgs)) or "none: write pillar/orgs/<org>.sls first"
+    org = asked.get("org") or (next(iter(orgs)) if len(orgs) == 1 else None)
+    if org is None:
+        return {"error": f"name an organization: pillar='{{\"org\": ...}}'; known are {known}"}
+    if org not in orgs:
+        return {"error": f"there is no organization {org}; known are {known}"}
+    if orgs[org]["faults"]:
+        return {"error": _broken(org, orgs[org]["file"], orgs[org]["faults"])}
+    topology = orgs[org]["topology"]
+    hosts, roles = _names(asked.get("hosts")), _names(asked.get("roles"))
+    errors = [
+        f"the organization {org} has no host {host}; it has {', '.join(topology['hosts'])}"
+        for host in hosts
+        if host not in topology["hosts"]
+    ] + [
+        f"there is no role {role}; known are {', '.join(ROLES)}"
+        for role in roles
+        if role not in ROLES
+    ]
+    if errors:
+        return {"error": "\n".join(errors)}
+    instances = [
+        instance
+        for instance in __salt__["metis_topology.instances"](topology, roles or None)
+        if not hosts or instance["host"] in hosts
+    ]
+    if not instances:
+        return {"error": f"nothing of the organization {org} is left by these hosts and roles"}
+    return {"error": "", "org": org, "topology": topology, "instances": instances}

@@ -1,0 +1,3 @@
+include:
+  - roles.admin.configured
+  - roles.admin.{{ salt['metis_unit.wanted'](pillar.metis.roles.admin.instances) }}

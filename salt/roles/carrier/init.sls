@@ -1,0 +1,3 @@
+include:
+  - roles.carrier.configured
+  - roles.carrier.{{ salt['metis_unit.wanted'](pillar.metis.roles.carrier.instances) }}

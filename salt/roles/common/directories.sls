@@ -1,0 +1,7 @@
+The directories that the roles share exist:
+  file.directory:
+    - names: {{ pillar.metis.paths.values() | unique | list | json }}
+    - user: root
+    - group: root
+    - mode: '0755'
+    - makedirs: True

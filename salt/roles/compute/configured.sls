@@ -1,0 +1,4 @@
+{%- from "roles/fighter/instances.jinja" import configured with context %}
+include:
+  - roles.compute.installed
+{{ configured("compute") }}

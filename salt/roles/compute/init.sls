@@ -1,0 +1,3 @@
+include:
+  - roles.compute.configured
+  - roles.compute.{{ salt['metis_unit.wanted'](pillar.metis.roles.compute.instances) }}

@@ -1,0 +1,4 @@
+{%- from "roles/fighter/instances.jinja" import running with context %}
+include:
+  - roles.compute.configured
+{{ running("compute") }}

@@ -1,0 +1,2 @@
+{%- from "roles/fighter/instances.jinja" import stopped with context %}
+{{ stopped("compute") }}

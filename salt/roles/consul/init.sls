@@ -1,0 +1,3 @@
+include:
+  - roles.consul.configured
+  - roles.consul.{{ salt['metis_unit.wanted'](pillar.metis.roles.consul.instances) }}

@@ -1,0 +1,3 @@
+include:
+  - roles.data.configured
+  - roles.data.{{ salt['metis_unit.wanted'](pillar.metis.roles.data.instances) }}

@@ -1,0 +1,22 @@
+{%- set instance = pillar.metis.roles.ice_via.instances[0] %}
+include:
+  - roles.ice_via.configured
+{% for program, port in (("icegrid", "grid_port"), ("glacier2", "glacier2_port")) %}
+{{ program }} runs:
+  metis_unit.running:
+    - name: metis-{{ program }}.service
+    - files: {{ instance.files['metis-' ~ program ~ '.service'] | json }}
+    - require:
+      - sls: roles.ice_via.configured
+    - watch:
+      - file: The properties of {{ program }} are written
+      - file: The unit of {{ program }} is written
+
+{{ program }} greets as Ice does:
+  metis_health.answers_ice:
+    - address: {{ pillar.metis.address }}
+    - port: {{ instance.settings[port] }}
+    - unit: metis-{{ program }}.service
+    - require:
+      - metis_unit: {{ program }} runs
+{% endfor %}
