@@ -1,0 +1,126 @@
+"""The root file system that all hosts start from: a small Debian with systemd, nothing more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.lab import cache, machine
+from tests.lab.processes import run
+from tests.lab.progress import Progress
+
+PACKAGES = (
+    "ca-certificates",
+    "curl",
+    "dbus",
+    "iproute2",
+    "less",
+    "logrotate",
+    "procps",
+    "python3",
+    "systemd",
+    "systemd-sysv",
+    "tzdata",
+)
+# Nothing of these changes what is tested, and each costs time at every boot or install.
+_MASKED = (
+    "apt-daily-upgrade.timer",
+    "apt-daily.timer",
+    "console-getty.service",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "getty@.service",
+    "systemd-firstboot.service",
+    "systemd-network-generator.service",
+    "systemd-pstore.service",
+)
+_DPKG_OPTIONS = (
+    "force-unsafe-io",
+    "path-exclude=/usr/share/doc/*",
+    "path-exclude=/usr/share/locale/*",
+    "path-exclude=/usr/share/man/*",
+)
+_SALT_PROGRAMS = ("salt", "salt-call", "salt-cp", "salt-key", "salt-run")
+_SCRIPT = """\
+#!/bin/sh
+exec /opt/salt/bin/python3 /opt/salt/bin/{program} "$@"
+"""
+_UNIT = """\
+[Unit]
+Description=Salt {daemon}
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=notify
+NotifyAccess=all
+{more}LimitNOFILE=100000
+Restart=always
+# The scripts in the environment name another folder in their first line: hosts have it here.
+ExecStart=/opt/salt/bin/python3 /opt/salt/bin/salt-{daemon}
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def image(progress: Progress) -> Path:
+    """The root file system, built when it is not in the cache.
+
+    Raises:
+        LabError: it could not be built.
+    """
+    script = Path(__file__).read_bytes()
+    return cache.entry("base-image", cache.recipe(script), _build, progress) / "rootfs"
+
+
+def _build(folder: Path, log: Path) -> None:
+    root = folder / "rootfs"
+    options = [f"--dpkgopt={option}" for option in _DPKG_OPTIONS]
+    run(
+        [
+            "mmdebstrap",
+            "--variant=minbase",
+            "--format=directory",
+            *options,
+            f"--include={','.join(PACKAGES)}",
+            machine.CODENAME,
+            str(root),
+            "-",
+        ],
+        "mmdebstrap (is the Debian mirror of /etc/apt reachable?)",
+        timeout=900,
+        log=log,
+        stdin="\n".join(machine.mirror_lines()) + "\n",
+    )
+    _settle(root)
+    run(
+        ["systemctl", f"--root={root}", "enable", "systemd-networkd.service"],
+        "enabling systemd-networkd in the base image",
+        timeout=60,
+        log=log,
+    )
+
+
+def _settle(root: Path) -> None:
+    units = root / "etc/systemd/system"
+    for unit in _MASKED:
+        (units / unit).symlink_to("/dev/null")
+    # As in Salt's own packages: a job outlives the restart of its minion.
+    for daemon, more in (("master", ""), ("minion", "KillMode=process\n")):
+        unit = _UNIT.format(daemon=daemon, more=more)
+        (units / f"salt-{daemon}.service").write_text(unit, encoding="utf-8")
+    for program in _SALT_PROGRAMS:
+        script = root / "usr/local/bin" / program
+        script.write_text(_SCRIPT.format(program=program), encoding="utf-8")
+        script.chmod(0o755)
+    # Java's package fails to install where the folder of manual pages is missing.
+    for point in ("opt/salt", "srv/metis", "srv/sandbox", "usr/share/man/man1", "var/log/journal"):
+        (root / point).mkdir(parents=True, exist_ok=True)
+    for name in ("etc/machine-id", "etc/resolv.conf", "etc/apt/sources.list"):
+        (root / name).write_text("", encoding="utf-8")
+    zone = root / "etc/localtime"
+    zone.unlink(missing_ok=True)
+    zone.symlink_to("/usr/share/zoneinfo/Etc/UTC")
+    (root / "etc/timezone").write_text("Etc/UTC\n", encoding="utf-8")

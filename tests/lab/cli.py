@@ -1,0 +1,181 @@
+"""What the commands of `./lab` do."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from tests.lab import arguments, cache, machine, network, record, teardown, venv
+from tests.lab.errors import LabError
+from tests.lab.host import ENVIRONMENT, RUN, Host
+from tests.lab.nodes import MASTER
+from tests.lab.progress import Progress
+from tests.lab.table import table
+
+_TEST_LAB = "test"
+_NAME = re.compile(r"[a-z][a-z0-9]{0,11}")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command.
+
+    Args:
+        argv: the command line without the program's name.
+
+    Returns:
+        The exit code.
+    """
+    words = arguments.parse(argv)
+    try:
+        if os.geteuid() != 0:
+            machine.require()
+        name = getattr(words, "name", _TEST_LAB)
+        if not _NAME.fullmatch(name):
+            raise LabError(f"a lab's name is up to 12 of a-z and 0-9, not {name!r}")
+        return _COMMANDS[words.command](words)
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("lab: interrupted; ./lab down removes what was begun", file=sys.stderr)
+        return 130
+
+
+def _with_tools(progress: Progress) -> None:
+    """Have the tools that the lab takes, and go on in Debian's Python: this may not return."""
+    machine.require()
+    machine.install(machine.TOOLS, progress)
+    if sys.prefix != machine.PREFIX:
+        os.execv(machine.PYTHON, [machine.PYTHON, str(venv.REPOSITORY / "lab"), *sys.argv[1:]])
+
+
+def _up(words: argparse.Namespace) -> int:
+    progress = Progress()
+    _with_tools(progress)
+    from tests.lab.fleet import DEMO, Lab
+
+    Lab(words.name, words.org or DEMO, progress).up()
+    return 0
+
+
+def _demo(words: argparse.Namespace) -> int:
+    progress = Progress()
+    _with_tools(progress)
+    from tests.lab.fleet import DEMO, Lab
+
+    file = words.org or DEMO
+    lab = Lab(words.name, file, progress)
+    lab.up()
+    with progress.step(f"deploying {file.stem}"):
+        deploy = ["state.orchestrate", "metis.deploy", f'pillar={{"org": "{file.stem}"}}']
+        code = _call(lab.master, ["salt-run", *deploy])
+    if code == 0:
+        with progress.step("status"):
+            code = _call(lab.master, ["salt-run", "metis.status", f"org={file.stem}"])
+        print(_LOOK_AROUND.format(option=_option(words.name), host=next(iter(lab.hosts))))
+    return code
+
+
+_LOOK_AROUND = """
+Look around:
+  ./lab status{option}
+  ./lab shell{option} {host}
+  ./lab salt{option} '*' state.highstate
+  ./lab down{option}
+"""
+
+
+def _option(name: str) -> str:
+    return "" if name == "demo" else f" --name {name}"
+
+
+def _down(words: argparse.Namespace) -> int:
+    with teardown.exclusive(words.name):
+        teardown.clear(words.name)
+    print(f"lab {words.name} is down")
+    return 0
+
+
+def _status(words: argparse.Namespace) -> int:
+    known = record.require(words.name)
+    rows = [_row(host) for host in known.hosts]
+    print(table(("host", "address", "roles", "pid", "system", "salt"), rows))
+    return 0
+
+
+def _row(host: Host) -> tuple[str, ...]:
+    daemon = "salt-master" if host.name == MASTER.name else "salt-minion"
+    leader = host.leader()
+    if leader is None:
+        return (host.name, host.address, " ".join(host.roles), "-", "off", "-")
+    system = host.run(["systemctl", "is-system-running"], check=False).stdout.strip()
+    salt = host.run(["systemctl", "is-active", daemon], check=False).stdout.strip()
+    return (host.name, host.address, " ".join(host.roles), str(leader), system, salt)
+
+
+def _shell(words: argparse.Namespace) -> int:
+    return _call(record.require(words.name).host(words.host), words.words or ["bash", "--login"])
+
+
+def _salt(words: argparse.Namespace) -> int:
+    return _call(record.require(words.name).master, [words.command, *words.words])
+
+
+def _call(host: Host, argv: Sequence[str]) -> int:
+    """Run a command on a host with this terminal as its own."""
+    environment = {**ENVIRONMENT, "TERM": os.environ.get("TERM", "dumb")}
+    return _foreground(host.enter(argv), environment)
+
+
+def _foreground(argv: Sequence[str], environment: dict[str, str]) -> int:
+    # An interrupt from the keyboard is the command's: it decides, and we report how it ended.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        code = subprocess.call(argv, env=environment, preexec_fn=_default_interrupt)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    return code if code >= 0 else 128 - code
+
+
+def _default_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _test(words: argparse.Namespace) -> int:
+    progress = Progress()
+    _with_tools(progress)
+    from tests.lab import images
+
+    with cache.locked(RUN / "tests.lock", "another ./lab test is running"):
+        machine.install(["shellcheck"], progress)
+        # In the lab's network, where the tests run, nothing can be fetched any more.
+        images.prepare(progress, venv.tests)
+        environment = venv.tests(progress)
+        with teardown.exclusive(_TEST_LAB):
+            network.make(_TEST_LAB)
+        try:
+            python = str(environment / "bin/python3")
+            pytest = network.enter(_TEST_LAB, python, "-m", "pytest", *words.words)
+            os.chdir(venv.REPOSITORY)
+            return _foreground(pytest, dict(os.environ))
+        finally:
+            if os.environ.get("METIS_LAB_KEEP") != "1":
+                with teardown.exclusive(_TEST_LAB):
+                    teardown.clear(_TEST_LAB)
+
+
+_COMMANDS = {
+    "demo": _demo,
+    "down": _down,
+    "salt": _salt,
+    "salt-run": _salt,
+    "shell": _shell,
+    "status": _status,
+    "test": _test,
+    "up": _up,
+}

@@ -1,0 +1,191 @@
+"""A lab: the master and the hosts of one organization, brought up and taken down."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from tests.lab import files, images, keys, mounts, network, record, teardown, topology
+from tests.lab.errors import LabError
+from tests.lab.host import STATE, Host
+from tests.lab.images import Images
+from tests.lab.nodes import MASTER, Node
+from tests.lab.processes import run, tail
+from tests.lab.progress import Progress
+from tests.lab.venv import REPOSITORY
+
+DEMO = REPOSITORY / "pillar/orgs/demo.sls"
+_AWAIT = "/srv/metis/tests/lab/inside/await_minions.py"
+_MINIONS_TIMEOUT = 60
+_PKI = "etc/salt/pki"
+
+
+class Lab:
+    """A fleet of hosts on this machine, with its own network."""
+
+    def __init__(
+        self, name: str = "demo", org_file: Path = DEMO, progress: Progress | None = None
+    ) -> None:
+        """
+        Args:
+            name: the lab's name; labs of different names do not know of each other.
+            org_file: the organization file whose hosts it has.
+            progress: where to say what happens; standard error when None.
+        """
+        self.name = name
+        self.org_file = org_file
+        self._progress = progress or Progress()
+
+    @property
+    def master(self) -> Host:
+        """The host of the Salt master."""
+        return record.require(self.name).master
+
+    @property
+    def hosts(self) -> dict[str, Host]:
+        """The hosts of the organization by name, without the master."""
+        hosts = record.require(self.name).hosts
+        return {host.name: host for host in hosts if host.name != MASTER.name}
+
+    def host(self, name: str) -> Host:
+        """The host of this name, the master's included.
+
+        Raises:
+            LabError: there is none, or the lab is not up.
+        """
+        return record.require(self.name).host(name)
+
+    def salt(self, argv: Sequence[str], **options: object) -> subprocess.CompletedProcess[str]:
+        """Run `salt` on the master; takes what Host.run takes."""
+        return self.master.run(["salt", *argv], **options)  # type: ignore[arg-type]
+
+    def salt_run(self, argv: Sequence[str], **options: object) -> subprocess.CompletedProcess[str]:
+        """Run `salt-run` on the master; takes what Host.run takes."""
+        return self.master.run(["salt-run", *argv], **options)  # type: ignore[arg-type]
+
+    def await_minions(
+        self, names: Iterable[str] | None = None, timeout: int = _MINIONS_TIMEOUT
+    ) -> None:
+        """Wait until minions take orders from the master.
+
+        Args:
+            names: the hosts; all of the organization when None.
+            timeout: seconds to wait.
+
+        Raises:
+            LabError: some did not come; their names are in it.
+        """
+        wanted = sorted(self.hosts if names is None else names)
+        done = self.master.run(
+            ["/opt/salt/bin/python3", _AWAIT, str(timeout), *wanted],
+            check=False,
+            timeout=timeout + 30,
+        )
+        if done.returncode != 0:
+            raise LabError(
+                f"minions that did not connect to the master: {done.stdout.strip()}\n"
+                f"{tail(done.stderr)}\n"
+                f"look at: ./lab shell --name {self.name} HOST journalctl -u salt-minion"
+            )
+
+    def up(self) -> None:
+        """Bring the lab up; what stands already stays, hosts new in the file are added.
+
+        Raises:
+            LabError: something failed; what was begun is left for a look and for `down`.
+        """
+        organization = topology.read(self.org_file)
+        built = images.prepare(self._progress)
+        with teardown.exclusive(self.name):
+            known = record.load(self.name)
+            if known is not None and not known.complete:
+                with self._progress.step("removing what an interrupted command left"):
+                    teardown.clear(self.name)
+                known = None
+            if known is not None and known.file != str(organization.file):
+                raise LabError(
+                    f"lab {self.name} is up with the hosts of {known.file}; "
+                    f"take it down first: ./lab down --name {self.name}"
+                )
+            self._converge(organization, built, known)
+
+    def down(self) -> None:
+        """Take the lab down and leave nothing of it.
+
+        Called from within the lab's network, it leaves that namespace to its caller.
+        """
+        with teardown.exclusive(self.name):
+            teardown.clear(self.name)
+
+    def _converge(
+        self,
+        organization: topology.Organization,
+        built: Images,
+        known: record.Record | None,
+    ) -> None:
+        present = {host.name: host for host in known.hosts} if known else {}
+        wanted = [MASTER, *organization.nodes]
+        fresh = [self._host(node, built) for node in wanted if node.name not in present]
+        hosts = (*present.values(), *fresh)
+        idle = [host for host in hosts if host.leader() is None]
+        begun = record.Record(organization.name, str(organization.file), False, hosts)
+        if idle:
+            record.save(self.name, begun)
+            network.make(self.name)
+            if fresh:
+                with self._progress.step(f"making {_names(fresh)}"):
+                    self._make(hosts, fresh, built)
+            booting = self._progress.step(f"booting {_names(idle)}")
+            with booting, ThreadPoolExecutor(len(idle)) as pool:
+                list(pool.map(Host.start, idle))
+        master = next(host for host in hosts if host.name == MASTER.name)
+        files.share(master, organization.file, built.sandbox / "sandbox.yaml")
+        if idle:
+            minions = [host.name for host in idle if host.name != MASTER.name]
+            with self._progress.step("waiting for the minions"):
+                self.await_minions(minions or None)
+            record.save(self.name, replace(begun, complete=True))
+            return
+        self._progress.say(f"lab {self.name} is up")
+        if any(present[node.name] != self._host(node, built) for node in wanted):
+            self._progress.say("its hosts are older than what is built now: ./lab down, ./lab up")
+
+    def _host(self, node: Node, built: Images) -> Host:
+        binds = [(str(built.salt), "/opt/salt")]
+        if node == MASTER:
+            binds += [(str(REPOSITORY), "/srv/metis"), (str(built.sandbox), files.SANDBOX)]
+        return Host(self.name, node.name, node.address, node.roles, tuple(binds))
+
+    def _make(self, hosts: Sequence[Host], fresh: Sequence[Host], built: Images) -> None:
+        top = STATE / self.name
+        if not mounts.mounted_below(top):
+            top.mkdir(parents=True, exist_ok=True)
+            run(
+                ["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(top)],
+                f"mounting a tmpfs at {top}",
+                timeout=30,
+            )
+        for host in fresh:
+            folder = top / host.name
+            mounts.overlay(
+                [built.packages, built.base], folder / "upper", folder / "work", host.root
+            )
+        with ThreadPoolExecutor() as pool:
+            pairs = list(pool.map(lambda _: keys.pair(), fresh))
+        master = top / MASTER.name / "root"
+        for host, (private, public) in zip(fresh, pairs, strict=True):
+            files.write_host(host, private, public)
+            if host.name != MASTER.name:
+                accepted = master / _PKI / "master/minions"
+                accepted.mkdir(parents=True, exist_ok=True)
+                (accepted / host.name).write_text(public, encoding="ascii")
+        names = files.hosts(hosts)
+        for host in hosts:
+            (host.root / "etc/hosts").write_text(names, encoding="utf-8")
+
+
+def _names(hosts: Sequence[Host]) -> str:
+    return ", ".join(host.name for host in hosts)

@@ -1,0 +1,83 @@
+"""What is written down about a lab while it stands."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.lab.errors import LabError
+from tests.lab.host import RUN, Host
+from tests.lab.nodes import MASTER
+
+
+@dataclass(frozen=True)
+class Record:
+    """A lab that stands, or that was begun."""
+
+    organization: str
+    file: str
+    complete: bool
+    hosts: tuple[Host, ...]
+
+    def host(self, name: str) -> Host:
+        """The host of this name.
+
+        Raises:
+            LabError: there is none.
+        """
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        names = ", ".join(host.name for host in self.hosts)
+        raise LabError(f"there is no host {name} in this lab; its hosts: {names}")
+
+    @property
+    def master(self) -> Host:
+        """The host of the Salt master."""
+        return self.host(MASTER.name)
+
+
+def _file(lab: str) -> Path:
+    return RUN / lab / "lab.json"
+
+
+def save(lab: str, record: Record) -> None:
+    """Write a lab's record, whole or not at all."""
+    file = _file(lab)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_suffix(".new")
+    fresh.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
+    fresh.rename(file)
+
+
+def load(lab: str) -> Record | None:
+    """A lab's record; None where no lab was begun."""
+    try:
+        data = json.loads(_file(lab).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    hosts = tuple(
+        Host(
+            lab=entry["lab"],
+            name=entry["name"],
+            address=entry["address"],
+            roles=tuple(entry["roles"]),
+            binds=tuple((source, point) for source, point in entry["binds"]),
+        )
+        for entry in data.pop("hosts")
+    )
+    return Record(hosts=hosts, **data)
+
+
+def require(lab: str) -> Record:
+    """A lab's record.
+
+    Raises:
+        LabError: the lab does not stand.
+    """
+    found = load(lab)
+    if found is None:
+        option = "" if lab == "demo" else f" --name {lab}"
+        raise LabError(f"lab {lab} is not up: ./lab up{option}")
+    return found

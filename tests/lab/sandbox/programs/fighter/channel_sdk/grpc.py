@@ -1,0 +1,1 @@
+"""The fighters import this while they load and cannot start without it."""

@@ -1,0 +1,1 @@
+"""Stands in for Rosetta, which only the code of tasks would import."""

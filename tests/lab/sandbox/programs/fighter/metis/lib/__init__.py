@@ -1,0 +1,1 @@
+"""What a fighter serves."""
