@@ -1,0 +1,91 @@
+"""Every organization, every host of it, and everything that a host may be told to be."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from tests.render.compiler import REPOSITORY, STATES, Data, Host, pillars
+
+HERE = Path(__file__).resolve().parent
+RELEASES = HERE / "releases"
+FILES = {
+    file.stem: file
+    for file in (REPOSITORY / "pillar/orgs/demo.sls", *sorted((HERE / "topologies").glob("*.sls")))
+}
+# In its organization each host has one role, and every role is there.
+ALONE = "one-role-a-host"
+EVERYTHING = ("all-on-one-host", "only")
+OTHER = "2024"
+# What is configured and installed comes with what runs.
+TARGETS = ("running", "stopped", "highstate", "highstate when stopped")
+
+# An organization and a host of it.
+Place = tuple[str, str]
+
+
+def _hosts(file: Path) -> dict[str, Data]:
+    # Jinja in a value does no harm to this.
+    hosts: dict[str, Data] = yaml.safe_load(file.read_text(encoding="utf-8"))["metis"]["hosts"]
+    return hosts
+
+
+PLACES: list[Place] = [(name, host) for name, file in FILES.items() for host in _hosts(file)]
+
+
+def _alone() -> list[tuple[str, str, str]]:
+    """Every SLS file of every role by itself, on a host with that role only."""
+    return [
+        (ALONE, host, f"roles.{content['roles'][0]}.{file.stem}".removesuffix(".init"))
+        for host, content in _hosts(FILES[ALONE]).items()
+        for file in sorted((STATES / "roles" / content["roles"][0]).glob("*.sls"))
+        if host != "consul3"  # as consul2
+    ]
+
+
+CASES = [
+    *((*place, target) for place in PLACES for target in TARGETS),
+    *((*EVERYTHING, target) for target in ("installed", "configured")),
+    *_alone(),
+]
+
+
+class Matrix:
+    """What is compiled and written, each once."""
+
+    def __init__(self, folder: Path) -> None:
+        """Compile nothing yet.
+
+        Args:
+            folder: where Salt keeps what it caches, and where files are written.
+        """
+        self.folder = folder
+        self.pillars = cache(self._pillars)
+        self.host = cache(self._host)
+        self.chunks = cache(self._chunks)
+        self.files = cache(self._files)
+
+    def _pillars(self, organization: str) -> dict[str, Data]:
+        return pillars(self.folder / organization, FILES[organization], RELEASES)
+
+    def _host(self, organization: str, host: str) -> Host:
+        return Host(self.folder, self.pillars(organization)[host])
+
+    def _chunks(self, organization: str, host: str, target: str) -> list[Data]:
+        made = self.host(organization, host)
+        if target.startswith("highstate"):
+            return made.highstate("stopped" if target.endswith("stopped") else "running")
+        if "." in target:
+            return made.compile([target])
+        return made.reached(target)
+
+    def _files(self, organization: str, host: str) -> dict[str, tuple[Data, Path]]:
+        """Every file that a host gets, written: its name there, its state, and the file."""
+        root = self.folder / organization / host
+        return {
+            chunk["name"]: (chunk, self.host(organization, host).write(chunk, root))
+            for chunk in self.chunks(organization, host, "running")
+            if chunk["state"] == "file" and chunk["fun"] in ("managed", "serialize")
+        }

@@ -1,0 +1,62 @@
+"""The orchestrations, as Salt compiles them on the master."""
+
+from functools import cache
+
+import pytest
+
+from tests.render.compiler import ROLES, STATES, Data, Host
+from tests.render.matrix import ALONE, Matrix
+
+VERBS = sorted(file.stem for file in (STATES / "metis").glob("*.sls"))
+# The order that a first start demands: each needs those before it.
+ORDER = [["consul"], ["carrier"], ["admin"], ["ice_via"], ["data", "compute"]]
+each_verb = pytest.mark.parametrize("verb", VERBS)
+
+
+@pytest.fixture(scope="module")
+def master(matrix: Matrix) -> Host:
+    return Host(matrix.folder, matrix.pillars(ALONE)["metis_master"])
+
+
+@cache
+def _phases(master: Host, verb: str) -> list[Data]:
+    return master.compile([f"metis.{verb}"])
+
+
+@each_verb
+def test_a_verb_is_something_that_the_master_can_run(master: Host, verb: str) -> None:
+    faults = [fault for phase in _phases(master, verb) for fault in master.faults(phase)]
+    assert not faults
+
+
+@each_verb
+def test_a_verb_looks_before_it_acts_and_ends_at_the_first_failure(master: Host, verb: str) -> None:
+    phases = _phases(master, verb)
+    assert (phases[0]["state"], phases[0]["fun"]) == ("metis", "guarded")
+    assert all(phase["failhard"] is True for phase in phases)
+    # Nothing but our own phases: they call a host that is silent, late or unknown by its name.
+    assert {phase["state"] for phase in phases} == {"metis"}
+
+
+@each_verb
+def test_phases_are_in_the_order_that_programs_need(master: Host, verb: str) -> None:
+    phases = [phase for phase in _phases(master, verb) if phase["fun"] == "reached"]
+    started = [phase["roles"] for phase in phases if phase["to"] == "running"]
+    stopped = [phase["roles"] for phase in phases if phase["to"] == "stopped"]
+    assert started in ([], ORDER)
+    assert stopped in ([], ORDER[::-1])
+    for phase in phases:
+        if phase["to"] in ("installed", "configured"):
+            # All at once, and before anything starts.
+            assert phase["roles"] == list(ROLES)
+            assert phase is phases[0]
+
+
+def test_deploy_and_start_end_with_a_look_at_everything(master: Host) -> None:
+    for verb in ("deploy", "start"):
+        assert _phases(master, verb)[-1]["fun"] == "passing"
+
+
+def test_stop_stops_every_role_and_starts_none(master: Host) -> None:
+    phases = _phases(master, "stop")
+    assert [phase.get("to") for phase in phases] == [None] + ["stopped"] * len(ORDER)

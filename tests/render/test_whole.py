@@ -1,0 +1,167 @@
+"""That nothing is forgotten between the topology, the release and the states."""
+
+import json
+
+import pytest
+import yaml
+
+from tests.render.compiler import ROLES, Data
+from tests.render.matrix import EVERYTHING, FILES, OTHER, PLACES, RELEASES, Matrix
+from tests.render.test_files import UNITS, each_place
+
+# What the distribution's packages bring, with units of their own.
+FOREIGN = {"mariadb.service", "nginx.service"}
+
+
+def _units(matrix: Matrix, organization: str, host: str) -> list[str]:
+    roles = matrix.host(organization, host).view["roles"].values()
+    return [unit for role in roles for instance in role["instances"] for unit in instance["units"]]
+
+
+def _named(chunks: list[Data], state: str, fun: str) -> list[str]:
+    return [chunk["name"] for chunk in chunks if (chunk["state"], chunk["fun"]) == (state, fun)]
+
+
+@each_place
+def test_a_host_has_the_unit_files_of_its_instances_and_no_others(
+    matrix: Matrix, organization: str, host: str
+) -> None:
+    wanted = {
+        f"{unit.partition('@')[0]}@.service" if "@" in unit else unit
+        for unit in _units(matrix, organization, host)
+    } - FOREIGN
+    files = matrix.files(organization, host)
+    assert {name.removeprefix(UNITS) for name in files if name.startswith(UNITS)} == wanted
+
+
+@each_place
+@pytest.mark.parametrize("target", ["running", "stopped"])
+def test_a_verb_starts_or_stops_each_unit_of_a_host_once(
+    matrix: Matrix, organization: str, host: str, target: str
+) -> None:
+    chunks = matrix.chunks(organization, host, target)
+    units = _units(matrix, organization, host)
+    assert sorted(_named(chunks, "metis_unit", target)) == sorted(units)
+    other = "stopped" if target == "running" else "running"
+    assert not _named(chunks, "metis_unit", other)
+
+
+@each_place
+def test_units_of_a_role_start_in_their_order_and_stop_in_reverse(
+    matrix: Matrix, organization: str, host: str
+) -> None:
+    started = _named(matrix.chunks(organization, host, "running"), "metis_unit", "running")
+    stopped = _named(matrix.chunks(organization, host, "stopped"), "metis_unit", "stopped")
+    for role in matrix.host(organization, host).view["roles"].values():
+        units = role["instances"][0]["units"]
+        assert [unit for unit in started if unit in units] == units
+    # MariaDB last, so that admin can end what it does.
+    for later, earlier in (
+        ("nginx.service", "metis-admin.service"),
+        ("metis-admin.service", "mariadb.service"),
+        ("metis-glacier2.service", "metis-icegrid.service"),
+    ):
+        if later in stopped:
+            assert stopped.index(later) < stopped.index(earlier)
+
+
+@each_place
+def test_a_program_that_starts_is_then_seen_to_be_well(
+    matrix: Matrix, organization: str, host: str
+) -> None:
+    chunks = matrix.chunks(organization, host, "running")
+    gates = [c for c in chunks if c["state"] in ("metis_consul", "metis_health")]
+    seen = {chunk["unit"] for chunk in gates if "unit" in chunk}
+    assert seen == set(_units(matrix, organization, host)) - FOREIGN
+    services = {
+        instance["service"]["id"]
+        for role in matrix.host(organization, host).view["roles"].values()
+        for instance in role["instances"]
+        if instance["service"] and "admin" not in instance["id"]
+    }
+    assert {c["service"]["id"] for c in gates if c["fun"] == "service_passing"} == services
+
+
+@pytest.mark.parametrize("organization", ["all-on-one-host", OTHER])
+def test_every_artifact_of_a_release_is_fetched_and_used(matrix: Matrix, organization: str) -> None:
+    pillar = matrix.pillars(organization)
+    release = pillar["metis_master"]["metis"]["orgs"][organization]["topology"]["release"]
+    places = [place for place in PLACES if place[0] == organization]
+    fetched: dict[str, Data] = {}
+    used = ""
+    for place in places:
+        for chunk in matrix.chunks(*place, "running"):
+            if chunk["state"] == "metis_artifact":
+                fetched[chunk["name"].rpartition("/")[2]] = chunk
+            elif not chunk["__id__"].startswith("The current release"):
+                kept = {k: v for k, v in chunk.items() if k not in ("require", "watch")}
+                used += json.dumps(kept)
+        used += "".join(file.read_text() for _, file in matrix.files(*place).values())
+    artifacts = {
+        artifact["file"]: artifact
+        for place in places
+        for role in matrix.host(*place).view["roles"].values()
+        for artifact in role["artifacts"].values()
+    }
+    assert set(fetched) == set(artifacts)
+    assert len(artifacts) == len(_release(matrix, organization)["artifacts"])
+    for file, chunk in fetched.items():
+        assert f"/releases/{release}/" in chunk["name"]
+        assert chunk["sha256"] == artifacts[file]["sha256"]
+        assert chunk["sources"] == artifacts[file]["sources"]
+        assert file in used, f"{file} is fetched, and nothing uses it"
+
+
+def _release(matrix: Matrix, organization: str) -> Data:
+    topology = matrix.pillars(organization)["metis_master"]["metis"]["orgs"][organization]
+    text = (RELEASES / f"{topology['topology']['release']}.yaml").read_text()
+    read: Data = yaml.safe_load(text)
+    return read
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_that_is_switched_off_is_on_no_host(matrix: Matrix, role: str) -> None:
+    organization = f"without-{role}"
+    assert organization in FILES
+    host = matrix.host(organization, "only")
+    assert host.roles == [other for other in ROLES if other != role]
+    states = {
+        chunk["__sls__"]
+        for target in ("running", "stopped", "highstate")
+        for chunk in matrix.chunks(organization, "only", target)
+    }
+    assert not [name for name in states if f".{role}." in name]
+
+
+@each_place
+def test_a_highstate_makes_a_host_what_the_verbs_make_it(
+    matrix: Matrix, organization: str, host: str
+) -> None:
+    def tags(target: str) -> set[tuple[str, str, str]]:
+        return {
+            (chunk["state"], chunk["fun"], chunk["name"])
+            for chunk in matrix.chunks(organization, host, target)
+            if chunk["state"] != "metis_instance"
+        }
+
+    assert tags("highstate") == tags("running")
+    # What was stopped stays so, and its files are kept as they should be.
+    stopped = tags("highstate when stopped")
+    assert tags("stopped") <= stopped
+    assert not [tag for tag in stopped if tag[:2] == ("metis_unit", "running")]
+    files = {tag for tag in tags("running") if tag[0] == "file"}
+    assert files <= stopped
+
+
+def test_hosts_of_one_role_get_nothing_of_another(matrix: Matrix) -> None:
+    for organization, host in PLACES:
+        made = matrix.host(organization, host)
+        used = {
+            chunk["__sls__"].split(".")[1] for chunk in matrix.chunks(organization, host, "running")
+        }
+        fighter = {"fighter"} if {"data", "compute"} & set(made.roles) else set()
+        assert used == {*made.roles, "common", "seen"} | fighter
+
+
+def test_all_roles_are_somewhere(matrix: Matrix) -> None:
+    assert matrix.host(*EVERYTHING).roles == list(ROLES)

@@ -1,0 +1,113 @@
+"""An HTTP server on loopback whose answers are written down beforehand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+class Loopback:
+    """Gives its answers in their order, the last one for ever; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+        self.asked: list[str] = []
+        # For answers that wait: set when the test is over.
+        self.over = threading.Event()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                outer._answer(self)
+
+            do_PUT = do_GET  # noqa: N815  http.server's name
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+        number = len(self.asked)
+        self.asked.append(f"{handler.command} {handler.path}")
+        handler.close_connection = True
+        self.answers[min(number, len(self.answers) - 1)](handler)
+
+    def url(self, path: str = "artifact") -> str:
+        """Give the address of something on it."""
+        return f"http://127.0.0.1:{self.port}/{path}"
+
+    def stalls(self, answer: Answer) -> Answer:
+        """Say nothing more after an answer, and keep the connection."""
+
+        def given(handler: BaseHTTPRequestHandler) -> None:
+            answer(handler)
+            handler.wfile.flush()
+            self.over.wait(10)
+
+        return given
+
+    def close(self) -> None:
+        """Stop answering."""
+        self.over.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(10)
+
+
+def gives(body: bytes, status: int = 200, length: int | None = None) -> Answer:
+    """Answer with a body.
+
+    Args:
+        body: what is sent.
+        status: of the answer.
+        length: what the answer says of its length, where that is not what it is.
+    """
+
+    def given(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(body) if length is None else length))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return given
+
+
+def cuts(body: bytes) -> Answer:
+    """Answer with the first half of a body and then end the connection."""
+    return gives(body[: len(body) // 2], length=len(body))
+
+
+def cuts_without_a_length(body: bytes) -> Answer:
+    """Answer with the first half of a body of which no length is told."""
+
+    def given(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(body[: len(body) // 2])
+
+    return given
+
+
+def cuts_in_a_chunk(body: bytes) -> Answer:
+    """Answer in chunks and end the connection within one."""
+
+    def given(handler: BaseHTTPRequestHandler) -> None:
+        handler.protocol_version = "HTTP/1.1"
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(f"{len(body):x}\r\n".encode() + body[: len(body) // 2])
+
+    return given
+
+
+def says_nothing(handler: BaseHTTPRequestHandler) -> None:
+    """End the connection without a word."""

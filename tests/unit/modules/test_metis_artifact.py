@@ -1,0 +1,225 @@
+"""Downloads: every byte checked, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import socket
+import stat
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from _modules import metis_artifact
+from tests.unit import loopback
+from tests.unit.loopback import Answer, Loopback
+
+# More than the module reads at once.
+BODY = bytes(range(256)) * 12000
+SHA256 = hashlib.sha256(BODY).hexdigest()
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that were asked for; none is waited for."""
+    asked: list[float] = []
+    monkeypatch.setattr(metis_artifact.time, "sleep", asked.append)
+    return asked
+
+
+@pytest.fixture
+def target(tmp_path: Path, pauses: list[float]) -> Path:
+    folder = tmp_path / "release"
+    folder.mkdir()
+    return folder / "carrier"
+
+
+def _failure(target: Path, *sources: str, sha256: str = SHA256) -> str:
+    """What a fetch that must fail says; it must leave nothing behind."""
+    before = sorted(target.parent.iterdir())
+    with pytest.raises(CommandExecutionError) as raised:
+        metis_artifact.fetch(str(target), list(sources), sha256)
+    assert sorted(target.parent.iterdir()) == before
+    return str(raised.value)
+
+
+def test_what_is_right_at_once_is_there(
+    server: Loopback, target: Path, pauses: list[float]
+) -> None:
+    server.answers = [loopback.gives(BODY)]
+    metis_artifact.fetch(str(target), [server.url()], SHA256)
+    assert target.read_bytes() == BODY
+    assert list(target.parent.iterdir()) == [target]
+    assert pauses == []
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("mode", ["0644", "0755", "0600"])
+def test_the_file_has_the_mode_that_is_asked_for(server: Loopback, target: Path, mode: str) -> None:
+    server.answers = [loopback.gives(BODY)]
+    old = os.umask(0o077)
+    try:
+        metis_artifact.fetch(str(target), [server.url()], SHA256, mode)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(target.stat().st_mode) == int(mode, 8)
+
+
+def test_an_empty_artifact_is_one_too(server: Loopback, target: Path) -> None:
+    server.answers = [loopback.gives(b"")]
+    metis_artifact.fetch(str(target), [server.url()], hashlib.sha256(b"").hexdigest())
+    assert target.read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        loopback.gives(b"busy", status=503),
+        loopback.gives(b"", status=404),
+        loopback.gives(BODY[::-1]),
+        loopback.gives(BODY + b"more"),
+        loopback.cuts(BODY),
+        loopback.cuts_without_a_length(BODY),
+        loopback.cuts_in_a_chunk(BODY),
+        loopback.says_nothing,
+    ],
+    ids=["503", "404", "wrong bytes", "too many", "cut", "cut unseen", "cut chunk", "nothing"],
+)
+def test_a_source_that_fails_is_asked_again(
+    server: Loopback, target: Path, pauses: list[float], broken: Answer
+) -> None:
+    server.answers = [broken, loopback.gives(BODY)]
+    metis_artifact.fetch(str(target), [server.url()], SHA256)
+    assert target.read_bytes() == BODY
+    assert list(target.parent.iterdir()) == [target]
+    assert len(server.asked) == 2
+    assert len(pauses) == 1
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["at the start", "in the middle"])
+def test_a_silent_server_is_given_up(
+    server: Loopback, target: Path, monkeypatch: pytest.MonkeyPatch, half: bool
+) -> None:
+    monkeypatch.setattr(metis_artifact, "READ_TIMEOUT", 0.1)
+    first = loopback.cuts(BODY) if half else loopback.says_nothing
+    server.answers = [server.stalls(first), loopback.gives(BODY)]
+    metis_artifact.fetch(str(target), [server.url()], SHA256)
+    assert target.read_bytes() == BODY
+
+
+def test_pauses_grow_and_are_random(
+    server: Loopback, target: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bounds: list[tuple[float, float]] = []
+
+    def drawn(low: float, high: float) -> float:
+        bounds.append((low, high))
+        return high
+
+    monkeypatch.setattr(metis_artifact.random, "uniform", drawn)
+    server.answers = [loopback.gives(b"", status=503)]
+    _failure(target, server.url())
+    assert bounds == [(0.1, 1), (0.1, 2), (0.1, 4)]
+    assert pauses == [1, 2, 4]
+    assert len(server.asked) == 4
+
+
+def test_the_next_source_is_asked_before_a_pause(
+    server: Loopback, second_server: Loopback, target: Path, pauses: list[float]
+) -> None:
+    server.answers = [loopback.gives(BODY[::-1])]
+    second_server.answers = [loopback.gives(BODY)]
+    metis_artifact.fetch(str(target), [server.url(), second_server.url()], SHA256)
+    assert target.read_bytes() == BODY
+    assert (len(server.asked), len(second_server.asked)) == (1, 1)
+    assert pauses == []
+
+
+def test_a_source_where_nothing_listens_costs_no_more_than_the_next(
+    server: Loopback, target: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as once:
+        closed = once.getsockname()[1]
+    server.answers = [loopback.gives(BODY)]
+    metis_artifact.fetch(str(target), [f"http://127.0.0.1:{closed}/x", server.url()], SHA256)
+    assert target.read_bytes() == BODY
+
+
+def test_a_failure_names_the_file_each_source_and_what_it_answered(
+    server: Loopback, second_server: Loopback, target: Path
+) -> None:
+    server.answers = [loopback.gives(b"", status=503)]
+    second_server.answers = [loopback.gives(b"other")]
+    said = _failure(target, server.url("first"), second_server.url("second"))
+    assert said.startswith("carrier could not be downloaded in 4 rounds: ")
+    assert "503" in said
+    assert server.url("first") in said
+    assert second_server.url("second") in said
+    assert hashlib.sha256(b"other").hexdigest() in said
+    assert SHA256 in said
+
+
+@pytest.mark.parametrize("source", ["no address", "ftp://127.0.0.1/x", "/etc/passwd", ""])
+def test_a_source_that_is_no_url_is_told(target: Path, source: str) -> None:
+    assert "carrier could not be downloaded" in _failure(target, source)
+
+
+def test_without_a_source_there_is_no_file(target: Path) -> None:
+    assert "carrier could not be downloaded" in _failure(target)
+
+
+def test_what_was_there_stays_where_nothing_right_comes(server: Loopback, target: Path) -> None:
+    target.write_bytes(b"the old release")
+    server.answers = [loopback.gives(BODY[:-1])]
+    _failure(target, server.url())
+    assert target.read_bytes() == b"the old release"
+
+
+def test_nobody_sees_half_a_file(server: Loopback, target: Path) -> None:
+    target.write_bytes(b"the old release")
+    seen: list[bytes] = []
+
+    def looks_between(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(BODY)))
+        handler.end_headers()
+        for part in (BODY[: 2 << 20], BODY[2 << 20 :]):
+            handler.wfile.write(part)
+            seen.append(target.read_bytes())
+
+    server.answers = [looks_between]
+    metis_artifact.fetch(str(target), [server.url()], SHA256)
+    assert seen[0] == b"the old release"
+    assert target.read_bytes() == BODY
+
+
+@pytest.fixture
+def small_files_only() -> Iterator[None]:
+    """Files of this process may have 1 MiB, as on a disk that is full."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, old[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, old)
+
+
+@pytest.mark.usefixtures("small_files_only")
+def test_a_full_disk_is_told_and_no_download_is_tried_again(server: Loopback, target: Path) -> None:
+    server.answers = [loopback.gives(BODY)]
+    assert str(target) in _failure(target, server.url())
+    assert len(server.asked) == 1
+
+
+def test_a_missing_directory_is_told(target: Path) -> None:
+    with pytest.raises(CommandExecutionError, match="No such file or directory"):
+        metis_artifact.fetch(str(target.parent / "none" / "x"), ["http://127.0.0.1:9"], SHA256)
+
+
+def test_the_checksum_of_a_file(target: Path) -> None:
+    assert metis_artifact.checksum(str(target)) is None
+    assert metis_artifact.checksum(str(target.parent)) is None
+    target.write_bytes(BODY)
+    assert metis_artifact.checksum(str(target)) == SHA256

@@ -1,0 +1,243 @@
+"""consul's HTTP API: asked of the real consul, and of a server that answers as none should."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from _modules import metis_consul
+from tests.unit import loopback
+from tests.unit.loopback import Loopback
+from tests.unit.sandbox.running import call
+
+Agent = dict[str, Any]
+Registers = Callable[..., dict[str, str]]
+MISSING = "carrierService_10.0.0.9_1"
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no other test uses."""
+    return f"test{uuid.uuid4().hex[:8]}"
+
+
+def _at(server: Loopback) -> Agent:
+    return {"address": "127.0.0.1", "port": server.port}
+
+
+CALLS = [
+    pytest.param(lambda a: metis_consul.cluster(a), id="cluster"),
+    pytest.param(lambda a: metis_consul.key(a, "metis/x"), id="key"),
+    pytest.param(lambda a: metis_consul.set_key(a, "metis/x", "1"), id="set_key"),
+    pytest.param(lambda a: metis_consul.services(a), id="services"),
+    pytest.param(lambda a: metis_consul.wait_for_cluster(a, 1, 0), id="wait_for_cluster"),
+    pytest.param(
+        lambda a: metis_consul.wait_for_service(a, {"id": "x", "name": "x"}, 0),
+        id="wait_for_service",
+    ),
+    pytest.param(lambda a: metis_consul.deregister(a, "x"), id="deregister"),
+]
+
+
+@pytest.mark.parametrize("ask", CALLS)
+def test_an_agent_that_is_not_there_is_named(closed: Agent, ask: Any) -> None:
+    with pytest.raises(CommandExecutionError) as raised:
+        ask(closed)
+    assert str(raised.value) == f"consul at 127.0.0.1:{closed['port']} cannot be reached"
+
+
+@pytest.mark.parametrize("ask", CALLS)
+def test_an_agent_that_is_silent_is_given_up(silent: Agent, ask: Any) -> None:
+    with pytest.raises(CommandExecutionError) as raised:
+        ask(silent)
+    assert str(raised.value) == f"consul at 127.0.0.1:{silent['port']} does not answer"
+
+
+@pytest.mark.parametrize("ask", CALLS)
+def test_what_consul_says_of_an_error_is_told(server: Loopback, ask: Any) -> None:
+    server.answers = [loopback.gives(b"No cluster leader\n", status=500)]
+    with pytest.raises(CommandExecutionError, match=r"says 500 to .* No cluster leader$"):
+        ask(_at(server))
+
+
+@pytest.mark.parametrize("answer", [b"<html>not consul</html>", b"null", b""])
+@pytest.mark.parametrize("ask", CALLS[:-1])
+def test_another_program_on_the_port_is_told_from_consul(
+    server: Loopback, ask: Any, answer: bytes
+) -> None:
+    server.answers = [loopback.gives(answer)]
+    with pytest.raises(CommandExecutionError, match=f"127.0.0.1:{server.port} is not consul"):
+        ask(_at(server))
+
+
+def test_a_listening_agent_and_a_stopped_one(agent: Agent, closed: Agent) -> None:
+    assert metis_consul.listens(agent) is True
+    assert metis_consul.listens(closed) is False
+
+
+def test_of_a_silent_host_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metis_consul, "TIMEOUT", 0.1)
+    # A queue of connections that is full: the host does not even refuse.
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        place = listening.getsockname()
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(place)
+        try:
+            with pytest.raises(CommandExecutionError, match="cannot be reached: timed out"):
+                metis_consul.listens({"address": place[0], "port": place[1]})
+        finally:
+            for one in waiting:
+                one.close()
+
+
+# The cluster
+
+
+def test_a_cluster_has_a_leader_among_its_peers(agent: Agent) -> None:
+    seen = metis_consul.cluster(agent)
+    assert seen["peers"] == [seen["leader"]]
+    assert seen["leader"].startswith("127.0.0.1:")
+    assert metis_consul.wait_for_cluster(agent, 1, 0) == seen
+
+
+def test_before_the_election_there_is_no_leader(leaderless: Agent) -> None:
+    assert metis_consul.cluster(leaderless) == {"leader": "", "peers": []}
+
+
+def test_waiting_for_peers_ends_with_what_was_seen_last(agent: Agent, leaderless: Agent) -> None:
+    begun = time.monotonic()
+    assert metis_consul.wait_for_cluster(leaderless, 3, 0.3) == {"leader": "", "peers": []}
+    assert len(metis_consul.wait_for_cluster(agent, 3, 0.3)["peers"]) == 1
+    assert 0.6 <= time.monotonic() - begun < 5
+
+
+def test_a_cluster_that_comes_late_is_waited_for(server: Loopback) -> None:
+    none = [loopback.gives(b'""'), loopback.gives(b"[]")]
+    leader = loopback.gives(b'"10.0.0.1:8200"')
+    alone = [leader, loopback.gives(b'["10.0.0.1:8200"]')]
+    both = [leader, loopback.gives(b'["10.0.0.1:8200", "10.0.0.2:8200"]')]
+    server.answers = [loopback.gives(b"", status=500), *none, *alone, *both]
+    assert metis_consul.wait_for_cluster(_at(server), 2, 10)["peers"] == [
+        "10.0.0.1:8200",
+        "10.0.0.2:8200",
+    ]
+
+
+# Keys
+
+
+@pytest.mark.parametrize("value", ["10.0.0.100_9090", "", "a.example_1", "ü"])
+def test_a_key_is_read_as_it_was_written(agent: Agent, name: str, value: str) -> None:
+    key = f"metis/{name}_ip_port"
+    assert metis_consul.key(agent, key) is None
+    metis_consul.set_key(agent, key, value)
+    assert metis_consul.key(agent, key) == value
+    assert call("GET", agent["port"], f"/v1/kv/{key}?raw")[1] == value
+    metis_consul.set_key(agent, key, "10.0.0.101_9090")
+    assert metis_consul.key(agent, key) == "10.0.0.101_9090"
+
+
+def test_without_a_leader_no_key_is_absent(leaderless: Agent) -> None:
+    # Taken for absent, it would be written anew.
+    with pytest.raises(CommandExecutionError, match=r"says 500 .*No cluster leader"):
+        metis_consul.key(leaderless, "metis/dataCenter_ip_port")
+
+
+def test_consul_s_own_words_come_before_the_timeout() -> None:
+    # rpc_hold_timeout, 7 s, and a sixteenth of it at random.
+    assert metis_consul.TIMEOUT > 7 * 17 / 16
+
+
+def test_a_key_that_consul_does_not_write_is_told(server: Loopback) -> None:
+    server.answers = [loopback.gives(b"false")]
+    with pytest.raises(CommandExecutionError, match="did not write metis/x"):
+        metis_consul.set_key(_at(server), "metis/x", "1")
+
+
+# Services
+
+
+@pytest.mark.parametrize(
+    ("states", "worst"),
+    [
+        ((), "passing"),
+        (("passing",), "passing"),
+        (("passing", "warning"), "warning"),
+        (("warning", "critical", "passing"), "critical"),
+    ],
+)
+def test_a_service_is_as_bad_as_its_worst_check(
+    agent: Agent, registers: Registers, states: tuple[str, ...], worst: str
+) -> None:
+    service = registers(*states)
+    assert metis_consul.services(agent)[service["id"]] == worst
+
+
+def test_services_are_looked_up_without_a_leader_too(
+    leaderless: Agent, registers: Registers
+) -> None:
+    service = registers("critical", on=leaderless)
+    assert metis_consul.services(leaderless) == {service["id"]: "critical"}
+    metis_consul.deregister(leaderless, service["id"])
+    assert metis_consul.services(leaderless) == {}
+
+
+def test_a_registration_is_removed(agent: Agent, registers: Registers) -> None:
+    service = registers("passing")
+    metis_consul.deregister(agent, service["id"])
+    assert service["id"] not in metis_consul.services(agent)
+
+
+def test_removing_what_is_not_registered_is_no_error(agent: Agent) -> None:
+    metis_consul.deregister(agent, MISSING)
+
+
+def test_a_service_that_passes_is_not_waited_for(agent: Agent, registers: Registers) -> None:
+    service = registers("passing")
+    begun = time.monotonic()
+    assert metis_consul.wait_for_service(agent, service, 30) == "passing"
+    assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize(("state", "timeout"), [("warning", 0), ("critical", 0), ("absent", 0.2)])
+def test_what_does_not_pass_is_told_when_the_time_is_over(
+    agent: Agent, registers: Registers, state: str, timeout: float
+) -> None:
+    absent = {"id": MISSING, "name": "carrierService"}
+    service = absent if state == "absent" else registers(state)
+    begun = time.monotonic()
+    assert metis_consul.wait_for_service(agent, service, timeout) == state
+    assert time.monotonic() - begun < 3
+
+
+def test_a_service_is_seen_at_once_when_it_passes(agent: Agent, registers: Registers) -> None:
+    service = registers("critical")
+
+    def passes() -> None:
+        assert call("PUT", agent["port"], f"/v1/agent/check/pass/{service['name']}-0")[0] == 200
+
+    timer = threading.Timer(0.2, passes)
+    timer.start()
+    begun = time.monotonic()
+    try:
+        assert metis_consul.wait_for_service(agent, service, 30) == "passing"
+    finally:
+        timer.join()
+    # Not one wait of consul's after the other: the change itself ends it.
+    assert time.monotonic() - begun < 3
+
+
+def test_another_instance_of_the_service_is_another(agent: Agent, registers: Registers) -> None:
+    other = registers("passing") | {"id": MISSING}
+    assert metis_consul.wait_for_service(agent, other, 0) == "absent"

@@ -1,0 +1,175 @@
+"""Web servers and Ice endpoints: well, wrong, silent, or not there."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from _modules import metis_health
+from tests.unit import loopback
+from tests.unit.loopback import Loopback
+
+# What Ice 3.7's server sends first: ValidateConnection.
+GREETING = b"IceP\x01\x00\x01\x00\x03\x00\x0e\x00\x00\x00"
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metis_health, "TIMEOUT", 0.2)
+    monkeypatch.setattr(metis_health, "PAUSE", 0.02)
+
+
+@pytest.fixture
+def closed() -> int:
+    """A port where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as once:
+        port: int = once.getsockname()[1]
+        return port
+
+
+# HTTP
+
+
+def test_a_web_server_is_well_when_it_says_so(server: Loopback) -> None:
+    server.answers = [loopback.gives(b"Hello, Metis-Admin")]
+    assert metis_health.http(server.url(), "Metis-Admin") == ""
+    assert metis_health.http(server.url()) == ""
+
+
+def test_another_page_is_not_it(server: Loopback) -> None:
+    server.answers = [loopback.gives(b"Welcome to nginx!")]
+    assert metis_health.http(server.url(), "Metis-Admin") == (
+        f"{server.url()} answers without 'Metis-Admin'"
+    )
+
+
+@pytest.mark.parametrize("status", [404, 502, 503, 204])
+def test_another_status_is_not_well(server: Loopback, status: int) -> None:
+    server.answers = [loopback.gives(b"", status=status)]
+    assert metis_health.http(server.url()) == f"{server.url()} answers {status}"
+
+
+def test_a_web_server_that_is_not_there(closed: int) -> None:
+    url = f"http://127.0.0.1:{closed}/"
+    assert metis_health.http(url) == f"{url} cannot be reached"
+
+
+def test_a_web_server_that_ends_the_connection(server: Loopback) -> None:
+    server.answers = [loopback.says_nothing]
+    assert metis_health.http(server.url()) == f"{server.url()} cannot be reached"
+
+
+def test_a_web_server_that_is_silent(server: Loopback) -> None:
+    server.answers = [server.stalls(loopback.says_nothing)]
+    assert metis_health.http(server.url()) == f"{server.url()} does not answer in 0.2 s"
+
+
+def test_a_web_server_that_comes_late_is_waited_for(server: Loopback) -> None:
+    server.answers = [
+        loopback.gives(b"", status=502),
+        loopback.gives(b"", status=503),
+        loopback.gives(b"Hello, Metis-Admin"),
+    ]
+    assert metis_health.wait_for_http(server.url(), "Metis-Admin", 10) == ""
+    assert len(server.asked) == 3
+
+
+def test_a_web_server_that_stays_wrong_is_told_at_the_end(server: Loopback) -> None:
+    server.answers = [loopback.gives(b"", status=502)]
+    begun = time.monotonic()
+    assert "answers 502" in metis_health.wait_for_http(server.url(), "", 0.2)
+    assert 0.2 <= time.monotonic() - begun < 2
+    assert len(server.asked) > 2
+
+
+def test_without_time_a_web_server_is_asked_once(server: Loopback) -> None:
+    server.answers = [loopback.gives(b"", status=502)]
+    assert "answers 502" in metis_health.wait_for_http(server.url(), "", 0)
+    assert len(server.asked) == 1
+
+
+# Ice
+
+
+@contextmanager
+def _endpoint(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def run() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                with connection:
+                    serve(connection)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+def test_an_ice_endpoint_greets() -> None:
+    with _endpoint(lambda connection: connection.sendall(GREETING)) as port:
+        assert metis_health.ice("127.0.0.1", port) == ""
+        assert metis_health.wait_for_ice("127.0.0.1", port, 10) == ""
+
+
+def test_a_greeting_in_pieces_is_one_too() -> None:
+    def serve(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in GREETING[:4]:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.005)
+
+    with _endpoint(serve) as port:
+        assert metis_health.ice("127.0.0.1", port) == ""
+
+
+@pytest.mark.parametrize("greeting", [b"HTTP/1.1 400\r\n", b"Ice", b""])
+def test_another_program_does_not_greet_so(greeting: bytes) -> None:
+    with _endpoint(lambda connection: connection.sendall(greeting)) as port:
+        assert metis_health.ice("127.0.0.1", port) == (
+            f"Ice endpoint 127.0.0.1:{port} does not greet as Ice does"
+        )
+
+
+def test_a_port_that_is_open_and_no_more_is_not_well() -> None:
+    over = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        over.wait(5)
+
+    with _endpoint(serve) as port:
+        wrong = metis_health.ice("127.0.0.1", port)
+        over.set()
+    assert wrong == f"Ice endpoint 127.0.0.1:{port} does not answer in 0.2 s"
+
+
+def test_an_ice_endpoint_that_is_not_there(closed: int) -> None:
+    wrong = f"Ice endpoint 127.0.0.1:{closed}: Connection refused"
+    assert metis_health.ice("127.0.0.1", closed) == wrong
+    begun = time.monotonic()
+    assert metis_health.wait_for_ice("127.0.0.1", closed, 0.2) == wrong
+    assert 0.2 <= time.monotonic() - begun < 2
+
+
+def test_an_ice_endpoint_that_comes_late_is_waited_for(closed: int) -> None:
+    def comes() -> None:
+        with socket.create_server(("127.0.0.1", closed)) as listening:
+            listening.settimeout(5)
+            connection, _ = listening.accept()
+            with connection:
+                connection.sendall(GREETING)
+
+    timer = threading.Timer(0.1, comes)
+    timer.start()
+    assert metis_health.wait_for_ice("127.0.0.1", closed, 5) == ""
+    timer.join(5)

@@ -1,0 +1,437 @@
+"""The form of an organization file: what may stand in it, its defaults, and its faults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from _modules import metis_orgfile
+from tests.unit import orgs
+
+
+def _faults(file: Any) -> dict[str, dict[str, Any]]:
+    return {fault["place"]: fault for fault in metis_orgfile.read({"metis": file})["faults"]}
+
+
+def _only_fault(file: Any) -> dict[str, Any]:
+    faults = _faults(file)
+    assert len(faults) == 1, faults
+    return next(iter(faults.values()))
+
+
+def _instances(*roles: Any, **changes: Any) -> list[dict[str, Any]]:
+    read = metis_orgfile.read({"metis": orgs.one_host(*roles, **changes)})
+    assert read["faults"] == []
+    found: list[dict[str, Any]] = read["org"]["hosts"]["h1"]["instances"]
+    return found
+
+
+def test_every_default_is_filled_in() -> None:
+    read = metis_orgfile.read({"metis": {"release": "0.3.0", "hosts": orgs.hosts()}})
+    assert read["faults"] == []
+    assert read["whole"]
+    org = read["org"]
+    assert set(org) == {
+        "cluster_name",
+        "release",
+        "data_center",
+        "hosts",
+        "paths",
+        *metis_orgfile.ROLES,
+    }
+    assert org["paths"] == {
+        "programs": "/opt/metis",
+        "configuration": "/etc/metis",
+        "data": "/var/lib/metis",
+        "logs": "/var/log/metis",
+    }
+    on = {"enabled": True}
+    fighter = on | {"thread_pool_size": 10, "total_bandwidth": 10_000_000}
+    assert {role: org[role] for role in metis_orgfile.ROLES} == {
+        "consul": on
+        | {
+            "server_port": 8200,
+            "serf_lan_port": 8300,
+            "serf_wan_port": 8400,
+            "http_port": 8500,
+            "dns_port": 8600,
+        },
+        "carrier": on
+        | {
+            # An outside address has no default that could be right.
+            "external_address": None,
+            "rpc_port": 10033,
+            "grpc_gateway_port": 10034,
+            "p2p_udp_port": 10035,
+            "p2p_tcp_port": 10036,
+            # Not the seed's 10032, which is IceGrid's too.
+            "pprof_port": 10037,
+            "pprof": False,
+            "pprof_address": "127.0.0.1",
+            "debug": False,
+            "verbosity": "info",
+            "bootstrap_nodes": [],
+            "max_peers": 45,
+        },
+        "admin": on
+        | {
+            "web_port": 9090,
+            "http_port": 80,
+            "server_name": "_",
+            "mysql_port": 3306,
+            "mysql_user": "metis_admin",
+            "mysql_password": None,
+            "heap": "1g",
+        },
+        "ice_via": on | {"external_address": None, "glacier2_port": 10031, "grid_port": 10032},
+        "data": fighter
+        | {"port": 8700, "task_port_range": (31000, 31100), "chunk_size": 1_048_576},
+        "compute": fighter | {"port": 8800, "task_port_range": (41000, 41100)},
+    }
+
+
+def test_no_two_roles_have_the_same_default_port() -> None:
+    org = metis_orgfile.read({"metis": orgs.org_file()})["org"]
+    ports = [
+        (role, key, value)
+        for role in metis_orgfile.ROLES
+        for key, value in org[role].items()
+        if key == "port" or key.endswith("_port")
+    ]
+    assert len({port for *_, port in ports}) == len(ports), ports
+
+
+def test_a_setting_of_a_role_goes_to_each_of_its_instances_and_an_own_one_before_it() -> None:
+    first, second = _instances(
+        "data", {"data": {"thread_pool_size": 3}}, data={"thread_pool_size": 7, "chunk_size": 9}
+    )[2:]
+    assert (first["thread_pool_size"], second["thread_pool_size"]) == (7, 3)
+    assert (first["chunk_size"], second["chunk_size"]) == (9, 9)
+
+
+@pytest.mark.parametrize("role", ["data", "compute"])
+def test_each_further_fighter_of_a_host_has_the_next_port(role: str) -> None:
+    found = _instances(role, role, role, **{role: {"port": 20000}})
+    assert [i["port"] for i in found if i["role"] == role] == [20000, 20001, 20002]
+
+
+def test_a_fighter_with_a_port_of_its_own_keeps_it() -> None:
+    found = _instances("data", {"data": {"port": 9999}}, "data")
+    assert [i["port"] for i in found if i["role"] == "data"] == [8700, 9999, 8702]
+
+
+def test_a_role_may_be_given_without_settings() -> None:
+    assert [i["role"] for i in _instances({"data": None}, {"compute": {}})] == [
+        "consul",
+        "carrier",
+        "data",
+        "compute",
+    ]
+
+
+def test_an_instance_knows_its_place_in_the_file() -> None:
+    assert [i["place"] for i in _instances("data")] == [f"hosts.h1.roles[{n}]" for n in range(3)]
+
+
+def test_a_role_can_be_switched_off_as_a_whole_and_on_one_host() -> None:
+    assert [i["enabled"] for i in _instances("data", data={"enabled": False})] == [
+        True,
+        True,
+        False,
+    ]
+    assert [i["enabled"] for i in _instances("data", {"data": {"enabled": False}})][2:] == [
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("carrier", "max_peers", 1),
+        ("carrier", "verbosity", "trace"),
+        ("carrier", "verbosity", "panic"),
+        ("admin", "http_port", 1),
+        ("admin", "http_port", 65535),
+        ("admin", "mysql_port", 1025),
+        ("admin", "heap", "512M"),
+        ("data", "chunk_size", 1),
+        ("data", "thread_pool_size", 1),
+        ("paths", "logs", "/srv/a.b/c_d-e"),
+    ],
+)
+def test_a_value_at_its_limit_is_no_fault(section: str, key: str, value: Any) -> None:
+    assert _faults(orgs.org_file(**{section: {key: value}})) == {}
+
+
+@pytest.mark.parametrize("name", ["h1", "node1.acme.example", "Node_1"])
+def test_a_host_may_be_called_whatever_a_minion_is(name: str) -> None:
+    read = metis_orgfile.read(
+        {"metis": orgs.org_file(hosts={name: {"address": "10.0.0.1", "roles": ["consul"]}})}
+    )
+    assert read["faults"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "near"),
+    [
+        ({"relase": "x"}, "relase", "release"),
+        ({"carrier": {"rpc_prt": 1}}, "carrier.rpc_prt", "rpc_port"),
+        ({"carrier": {"rpc port": 1}}, "carrier.rpc port", "rpc_port"),
+        ({"paths": {"program": "/opt"}}, "paths.program", "programs"),
+        (
+            {"data_center": {"address": "a", "port": 1, "adress": "b"}},
+            "data_center.adress",
+            "address",
+        ),
+        (
+            {"hosts": {"h1": {"adress": "x", "address": "10.0.0.1", "roles": ["consul"]}}},
+            "hosts.h1.adress",
+            "address",
+        ),
+        (
+            {"hosts": orgs.hosts({"data": {"prt": 1}})},
+            "hosts.h1.roles[2].data.prt",
+            "port",
+        ),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_known_one(
+    change: dict[str, Any], place: str, near: str
+) -> None:
+    fault = _only_fault(orgs.org_file(**change))
+    assert fault["place"] == place
+    assert fault["fix"] == f"did you mean {near}?"
+
+
+def test_an_unknown_key_like_no_other_comes_with_all_that_are_known() -> None:
+    fault = _only_fault(orgs.org_file(data_center={"address": "a", "port": 1, "zzz": 1}))
+    assert fault["fix"] == "known are: address, port"
+    assert "hosts" in _only_fault(orgs.org_file(**{"a b": 1}))["fix"]
+
+
+def test_an_unknown_role_is_named_with_the_nearest_known_one() -> None:
+    fault = _only_fault(orgs.org_file(hosts=orgs.hosts("ice-via")))
+    assert fault["place"] == "hosts.h1.roles[2]"
+    assert fault["value"] == "ice-via"
+    assert fault["fix"] == "did you mean ice_via?"
+    assert "consul, carrier, admin" in _only_fault(orgs.org_file(hosts=orgs.hosts("x")))["fix"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "10.0.0",
+        "10.0.0.256",
+        "10.0.0.1/24",
+        "h1",
+        "",
+        5,
+        True,
+        None,
+        10.5,
+        ["10.0.0.1"],
+        "::1",
+        "0.0.0.0",
+        "127.0.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+    ],
+)
+def test_a_host_needs_an_address_where_others_reach_it(address: Any) -> None:
+    file = orgs.org_file(hosts={"h1": {"address": address, "roles": ["consul"]}})
+    assert _only_fault(file)["place"] == "hosts.h1.address"
+
+
+@pytest.mark.parametrize("address", ["198.51.100.7", "node.acme.example", "n-1", "a"])
+def test_an_outside_address_may_be_a_name(address: str) -> None:
+    assert _faults(orgs.org_file(ice_via={"external_address": address})) == {}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "10.0.0",
+        "10.0.0.256",
+        "my_host",
+        "-a",
+        "a.",
+        "a b",
+        "a" * 254,
+        "",
+        5,
+        True,
+        None,
+        "ä.example",
+    ],
+)
+def test_an_address_that_no_program_can_read_is_a_fault(address: Any) -> None:
+    file = orgs.org_file(data_center={"address": address, "port": 9090})
+    assert _only_fault(file)["place"] == "data_center.address"
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("consul", "http_port", 80),
+        ("consul", "http_port", 65536),
+        ("consul", "http_port", "8500"),
+        ("consul", "http_port", 8500.0),
+        ("consul", "http_port", True),
+        ("consul", "enabled", "no"),
+        ("carrier", "verbosity", "loud"),
+        ("carrier", "max_peers", 0),
+        ("carrier", "bootstrap_nodes", "enr:x"),
+        ("admin", "heap", "1"),
+        ("admin", "heap", 1024),
+        ("admin", "mysql_user", "a b"),
+        ("admin", "mysql_user", "x" * 33),
+        ("admin", "http_port", 0),
+        ("data", "chunk_size", 0),
+        ("paths", "data", "var/lib"),
+        ("paths", "logs", "/var/log/a b"),
+    ],
+)
+def test_a_value_that_cannot_be_is_shown_with_its_place(section: str, key: str, value: Any) -> None:
+    fault = _only_fault(orgs.org_file(**{section: {key: value}}))
+    assert (fault["place"], fault["value"]) == (f"{section}.{key}", value)
+    assert fault["problem"]
+    assert fault["fix"]
+
+
+@pytest.mark.parametrize(
+    ("port_range", "place"),
+    [
+        ([31000], "data.task_port_range"),
+        ([31000, 31100, 31200], "data.task_port_range"),
+        ("31000-31100", "data.task_port_range"),
+        ([31000, "x"], "data.task_port_range[1]"),
+        ([80, 31000], "data.task_port_range[0]"),
+    ],
+)
+def test_a_range_has_two_ports(port_range: Any, place: str) -> None:
+    faults = _faults(orgs.org_file(data={"task_port_range": port_range}))
+    # With one port only, pydantic says that the other is missing.
+    assert [found for found in faults if found.startswith(place)], faults
+
+
+@pytest.mark.parametrize(
+    ("entry", "place"),
+    [
+        (5, "hosts.h1.roles[2]"),
+        (None, "hosts.h1.roles[2]"),
+        (["data"], "hosts.h1.roles[2]"),
+        ({}, "hosts.h1.roles[2]"),
+        ({"data": None, "compute": None}, "hosts.h1.roles[2]"),
+        ({"data": 8700}, "hosts.h1.roles[2].data"),
+        ({"data": {None: 1}}, "hosts.h1.roles[2].data.None"),
+        ({"data": {"port": "x"}}, "hosts.h1.roles[2].data.port"),
+    ],
+)
+def test_an_entry_that_names_no_role_is_one_fault(entry: Any, place: str) -> None:
+    assert _only_fault(orgs.org_file(hosts=orgs.hosts(entry)))["place"] == place
+
+
+@pytest.mark.parametrize("data", [None, [], "text", {}, {"metis": None}, {"metis": {}, "x": 1}])
+def test_a_file_without_the_one_top_key_is_a_fault(data: Any) -> None:
+    read = metis_orgfile.read(data)
+    assert read["org"] is None
+    assert [fault["place"] for fault in read["faults"]] == ["metis"]
+
+
+@pytest.mark.parametrize("wrong", [None, {}, [], ["h1"], "h1", 5])
+def test_without_a_host_there_is_nothing_to_look_at(wrong: Any) -> None:
+    read = metis_orgfile.read({"metis": orgs.org_file(hosts=wrong)})
+    assert [fault["place"] for fault in read["faults"]] == ["hosts"]
+    assert read["org"] is None
+
+
+def test_what_is_missing_is_named() -> None:
+    assert set(_faults({"hosts": {"h1": {}}})) == {
+        "release",
+        "hosts.h1.address",
+        "hosts.h1.roles",
+    }
+
+
+def test_faults_of_every_part_are_found_at_once() -> None:
+    file = orgs.org_file(
+        relase="0.3.0",
+        carrier={"rpc_port": 80},
+        data_center={"address": "a_b"},
+        hosts={
+            "h 1": {"address": "10.0.0.1", "roles": ["consul"]},
+            "h 2": {"address": "10.0.0.2", "roles": ["consul"]},
+            "h3": {"address": "10.0.0.300", "roles": ["consl", {"data": {"prt": 1, "port": 2}}]},
+            "h4": 5,
+        },
+    )
+    assert set(_faults(file)) == {
+        "relase",
+        "carrier.rpc_port",
+        "data_center.address",
+        "data_center.port",
+        "hosts.h 1",
+        "hosts.h 2",
+        "hosts.h3.address",
+        "hosts.h3.roles[0]",
+        "hosts.h3.roles[1].data.prt",
+        "hosts.h3.roles[1].data.port",
+        "hosts.h4",
+    }
+
+
+def test_what_is_left_of_a_faulty_file_is_not_whole_where_an_instance_is_left_out() -> None:
+    read = metis_orgfile.read({"metis": orgs.org_file(hosts=orgs.hosts("carier"))})
+    assert [i["role"] for i in read["org"]["hosts"]["h1"]["instances"]] == ["consul", "carrier"]
+    assert not read["whole"]
+    wrong_port = metis_orgfile.read({"metis": orgs.org_file(carrier={"rpc_port": 1})})
+    assert wrong_port["whole"]
+
+
+def test_reading_leaves_the_data_as_it_was() -> None:
+    file = orgs.org_file(hosts=orgs.hosts("data", 5), carrier={"rpc_port": 1}, x=1)
+    before = repr(file)
+    metis_orgfile.read({"metis": file})
+    assert repr(file) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"admin": {"mysql_password": "hunter2"}},
+        {"admin": {"mysql_pasword": "hunter2"}},
+        {"admin": [{"mysql_password": "hunter2"}]},
+        {"admin": [["hunter2"]]},
+        {"hosts": orgs.hosts({"admin": {"mysql_password": "hunter2"}})},
+        {"hosts": orgs.hosts({"admin": {"mysql_password": "hunter2"}, "data": {}})},
+        {"hosts": orgs.hosts({"amin": {"mysql_password": "hunter2"}})},
+        {"hosts": orgs.hosts({"admin": [{"mysql_password": "hunter2"}]})},
+        {"hosts": [{"h1": {"roles": [{"admin": {"mysql_password": "hunter2"}}]}}]},
+    ],
+)
+def test_no_fault_shows_a_password(change: dict[str, Any]) -> None:
+    faults = _faults(orgs.org_file(**change))
+    assert faults
+    assert "hunter2" not in repr(faults)
+    assert {fault["value"] for fault in faults.values()} <= {None, "(not shown)", "amin"}
+
+
+def test_a_fault_has_its_four_parts() -> None:
+    assert metis_orgfile.fault("hosts.h1", "is wrong", "correct it", 5) == {
+        "place": "hosts.h1",
+        "value": 5,
+        "problem": "is wrong",
+        "fix": "correct it",
+    }
+
+
+def test_an_editor_knows_every_key_by_the_schema() -> None:
+    schema = metis_orgfile.json_schema()
+    assert set(schema["required"]) == {"release", "hosts"}
+    assert schema["additionalProperties"] is False
+    assert set(schema["properties"]) == set(metis_orgfile.read({"metis": orgs.org_file()})["org"])
+    host = schema["$defs"]["_Host"]
+    assert set(host["required"]) == {"address", "roles"}
+    assert host["properties"]["roles"]["items"] == {"type": ["string", "object"]}

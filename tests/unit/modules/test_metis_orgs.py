@@ -1,0 +1,204 @@
+"""Organization and release files below the pillar roots, and the pillar of each host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import salt.config
+import yaml
+from salt.exceptions import CommandExecutionError
+
+from _modules import metis_orgs, metis_secrets
+from tests.unit import orgs
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> list[Path]:
+    found = [tmp_path / "repository", tmp_path / "own"]
+    for root in found:
+        (root / "orgs").mkdir(parents=True)
+        (root / "releases").mkdir()
+    (found[0] / "releases/0.3.0.yaml").write_text(yaml.safe_dump(orgs.RELEASE))
+    return found
+
+
+@pytest.fixture
+def configure_loader_modules(roots: list[Path], tmp_path: Path) -> dict[ModuleType, dict[str, Any]]:
+    (tmp_path / "pki").mkdir()
+    opts = dict(salt.config.DEFAULT_MASTER_OPTS) | {
+        "pillar_roots": {"base": [str(root) for root in roots]},
+        "pki_dir": str(tmp_path / "pki"),
+    }
+    pure = orgs.wired()
+    functions = next(iter(pure.values()))["__salt__"] | orgs.by_salts_name(metis_secrets)
+    return pure | {
+        metis_orgs: {"__opts__": opts, "__salt__": functions},
+        metis_secrets: {"__opts__": opts},
+    }
+
+
+def _write(root: Path, name: str, file: Any) -> None:
+    text = file if isinstance(file, str) else yaml.safe_dump({"metis": file}, sort_keys=False)
+    (root / "orgs" / f"{name}.sls").write_text(text)
+
+
+def _only_fault(name: str) -> dict[str, Any]:
+    read = metis_orgs.read()[name]
+    assert read["topology"] is None
+    (fault,) = read["faults"]
+    assert isinstance(fault, dict)
+    return fault
+
+
+def test_organizations_are_found_in_every_root(roots: list[Path]) -> None:
+    _write(roots[0], "acme", orgs.org_file())
+    _write(roots[1], "other", orgs.one_host())
+    (roots[1] / "orgs/README.md").write_text("no organization")
+    for org in metis_orgs.read().values():
+        assert [fault["place"] for fault in org["faults"]] == ["hosts.h1"]
+    moved = orgs.one_host()
+    moved["hosts"] = {"o1": {"address": "10.9.0.1", "roles": ["consul", "carrier"]}}
+    _write(roots[1], "other", moved)
+    read = metis_orgs.read()
+    assert {name: org["file"] for name, org in read.items()} == {
+        "acme": str(roots[0] / "orgs/acme.sls"),
+        "other": str(roots[1] / "orgs/other.sls"),
+    }
+    assert read["acme"]["topology"]["org"] == "acme"
+    assert read["other"]["topology"]["hosts"] == {"o1": "10.9.0.1"}
+
+
+def test_of_two_files_of_one_name_the_first_root_s_counts(roots: list[Path]) -> None:
+    _write(roots[0], "acme", orgs.org_file(cluster_name="first"))
+    _write(roots[1], "acme", orgs.org_file(cluster_name="second"))
+    assert metis_orgs.read()["acme"]["topology"]["cluster_name"] == "first"
+
+
+def test_a_file_may_be_written_with_jinja(roots: list[Path]) -> None:
+    text = "{% set count = 3 %}\nmetis:\n  release: 0.3.0\n  carrier: {enabled: False}\n"
+    text += "  admin: {enabled: False}\n  hosts:\n{% for n in range(1, count + 1) %}"
+    text += "    h{{ n }}: {address: 10.0.0.{{ n }}, roles: [consul]}\n{% endfor %}"
+    _write(roots[0], "acme", text)
+    read = metis_orgs.read()["acme"]
+    assert read["faults"] == []
+    assert list(read["topology"]["hosts"]) == ["h1", "h2", "h3"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "metis: {release: [",
+        "metis:\n\trelease: x",
+        "{% if %}",
+        "metis: {{ nothing.at.all }}",
+        "metis: {release: 0.3.0, release: 0.4.0}",
+        "metis: !!python/object/apply:os.system [ls]",
+    ],
+)
+def test_a_file_that_does_not_render_is_a_fault_with_its_place(
+    roots: list[Path], text: str
+) -> None:
+    _write(roots[0], "acme", text)
+    assert _only_fault("acme")["place"] == str(roots[0] / "orgs/acme.sls")
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "- a\n", "text"])
+def test_a_file_without_content_is_a_fault(roots: list[Path], text: str) -> None:
+    _write(roots[0], "acme", text)
+    read = metis_orgs.read()["acme"]
+    assert len(read["faults"]) == 1
+
+
+@pytest.mark.parametrize("release", ["0.9.9", "", "../orgs/acme"])
+def test_an_unknown_release_is_named_with_those_that_are_known(
+    roots: list[Path], release: str
+) -> None:
+    (roots[1] / "releases/sandbox.yaml").write_text(yaml.safe_dump(orgs.RELEASE))
+    _write(roots[0], "acme", orgs.org_file(release=release))
+    fault = _only_fault("acme")
+    assert (fault["place"], fault["value"]) == ("release", release)
+    assert fault["fix"] == "known are: 0.3.0, sandbox"
+
+
+def test_an_unknown_release_hides_no_other_fault(roots: list[Path]) -> None:
+    _write(roots[0], "acme", orgs.org_file(release="x", carrier={"rpc_prt": 1}, ice_via={}))
+    assert {fault["place"] for fault in metis_orgs.read()["acme"]["faults"]} == {
+        "release",
+        "carrier.rpc_prt",
+        "carrier.external_address",
+        "ice_via.external_address",
+    }
+
+
+def test_a_missing_release_is_one_fault(roots: list[Path]) -> None:
+    file = orgs.org_file()
+    del file["release"]
+    _write(roots[0], "acme", file)
+    assert _only_fault("acme")["problem"] == "is missing"
+
+
+def test_a_broken_release_file_is_a_fault_of_who_names_it_only(roots: list[Path]) -> None:
+    (roots[1] / "releases/broken.yaml").write_text("release: [")
+    _write(roots[0], "acme", orgs.org_file(release="broken"))
+    other = orgs.one_host()
+    other["hosts"] = {"o1": {"address": "10.9.0.1", "roles": ["consul", "carrier"]}}
+    _write(roots[0], "other", other)
+    assert "cannot be read" in _only_fault("acme")["problem"]
+    assert metis_orgs.read()["other"]["faults"] == []
+
+
+def test_a_host_of_two_organizations_is_a_fault_of_both(roots: list[Path]) -> None:
+    _write(roots[0], "acme", orgs.org_file())
+    _write(roots[0], "other", orgs.one_host())
+    for name, other in (("acme", "other"), ("other", "acme")):
+        fault = _only_fault(name)
+        assert fault["place"] == "hosts.h1"
+        assert f"organization {other} too" in fault["problem"]
+    assert metis_orgs.pillar("h1") == {}
+
+
+def test_the_master_sees_every_organization(roots: list[Path]) -> None:
+    _write(roots[0], "acme", orgs.org_file())
+    seen = metis_orgs.pillar("metis_master")["metis"]["orgs"]
+    assert seen == metis_orgs.read()
+    assert list(seen) == ["acme"]
+
+
+def test_a_host_sees_its_view_with_a_password_that_stays(roots: list[Path]) -> None:
+    _write(roots[0], "acme", orgs.org_file())
+    seen = metis_orgs.pillar("h2")["metis"]
+    assert (seen["org"], seen["host"], list(seen["roles"])) == ("acme", "h2", ["consul", "admin"])
+    druid = seen["roles"]["admin"]["instances"][0]["config"]["spring"]["datasource"]["druid"]
+    assert len(druid["password"]) == 32
+    assert metis_orgs.pillar("h2")["metis"] == seen
+    for host in ("h1", "h3", "h4"):
+        assert druid["password"] not in repr(metis_orgs.pillar(host))
+
+
+@pytest.mark.parametrize("minion", ["h9", "acme", "", "H1"])
+def test_a_minion_of_no_organization_sees_nothing(roots: list[Path], minion: str) -> None:
+    _write(roots[0], "acme", orgs.org_file())
+    assert metis_orgs.pillar(minion) == {}
+
+
+def test_a_faulty_file_keeps_no_other_organization_from_its_pillar(roots: list[Path]) -> None:
+    _write(roots[0], "acme", orgs.org_file())
+    _write(roots[0], "broken", "metis: [")
+    assert metis_orgs.pillar("h1")["metis"]["org"] == "acme"
+
+
+def test_a_master_without_pydantic_is_told_what_to_install(
+    roots: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(roots[0], "acme", orgs.org_file())
+    monkeypatch.delitem(vars(metis_orgs)["__salt__"], "metis_orgfile.read")
+    with pytest.raises(CommandExecutionError, match=r"lacks pydantic: run salt-pip install"):
+        metis_orgs.read()
+
+
+def test_a_release_is_read_by_its_name() -> None:
+    assert metis_orgs.release("0.3.0") == orgs.RELEASE
+    assert metis_orgs.release("0.9.9") is None

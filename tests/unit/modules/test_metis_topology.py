@@ -1,0 +1,613 @@
+"""Who runs where, under which name, on which port, and whether that can work."""
+
+from __future__ import annotations
+
+import copy
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from _modules import metis_orgfile, metis_topology
+from tests.unit import orgs
+
+
+@pytest.fixture
+def configure_loader_modules() -> dict[ModuleType, dict[str, Any]]:
+    return orgs.wired()
+
+
+def _faults(file: dict[str, Any], release: dict[str, Any] = orgs.RELEASE) -> list[dict[str, Any]]:
+    made = orgs.built(file, release)
+    assert (made["topology"] is None) == bool(made["faults"])
+    found: list[dict[str, Any]] = made["faults"]
+    return found
+
+
+def _only_fault(file: dict[str, Any]) -> dict[str, Any]:
+    faults = _faults(file)
+    assert len(faults) == 1, faults
+    return faults[0]
+
+
+# What a topology is
+
+
+def test_every_instance_has_a_name_units_and_a_service() -> None:
+    found = {i["id"]: i for i in orgs.topology()["instances"]}
+    assert {
+        name: (i["host"], i["address"], i["units"], i["service"]) for name, i in found.items()
+    } == {
+        "consul@h1": ("h1", "10.0.0.1", ["metis-consul.service"], None),
+        "carrier@h1": (
+            "h1",
+            "10.0.0.1",
+            ["metis-carrier.service"],
+            {
+                "id": "carrierService_10.0.0.1_10033",
+                "name": "carrierService",
+                "tag": "carrier",
+                "port": 10033,
+            },
+        ),
+        "consul@h2": ("h2", "10.0.0.2", ["metis-consul.service"], None),
+        "admin@h2": (
+            "h2",
+            "10.0.0.2",
+            ["mariadb.service", "metis-admin.service", "nginx.service"],
+            {
+                "id": "adminService_10.0.0.2_9090",
+                "name": "adminService",
+                "tag": "admin",
+                "port": 9090,
+            },
+        ),
+        "consul@h3": ("h3", "10.0.0.3", ["metis-consul.service"], None),
+        "ice_via@h3": (
+            "h3",
+            "10.0.0.3",
+            ["metis-icegrid.service", "metis-glacier2.service"],
+            None,
+        ),
+        "data@h4:8700": (
+            "h4",
+            "10.0.0.4",
+            ["metis-data@8700.service"],
+            {
+                "id": "dataService_10.0.0.4_8700",
+                "name": "dataService",
+                "tag": "data",
+                "port": 8700,
+            },
+        ),
+        "data@h4:8701": (
+            "h4",
+            "10.0.0.4",
+            ["metis-data@8701.service"],
+            {
+                "id": "dataService_10.0.0.4_8701",
+                "name": "dataService",
+                "tag": "data",
+                "port": 8701,
+            },
+        ),
+        "compute@h4:8800": (
+            "h4",
+            "10.0.0.4",
+            ["metis-compute@8800.service"],
+            {"id": "jobService_10.0.0.4_8800", "name": "jobService", "tag": "job", "port": 8800},
+        ),
+    }
+
+
+def test_all_programs_use_the_agent_of_the_first_consul_host() -> None:
+    hosts = {
+        "h9": {"address": "10.0.0.9", "roles": ["carrier"]},
+        "h5": {"address": "10.0.0.5", "roles": [{"consul": {"http_port": 18500}}]},
+    }
+    found = orgs.topology(orgs.org_file(hosts=hosts, admin={"enabled": False}))
+    assert found["agent"] == {"host": "h5", "address": "10.0.0.5", "port": 18500}
+
+
+def test_the_cluster_is_called_as_the_organization_where_the_file_does_not_say() -> None:
+    assert orgs.topology()["cluster_name"] == "acme-cluster"
+    assert orgs.topology(orgs.org_file(cluster_name=None))["cluster_name"] == "acme"
+
+
+def test_a_switched_off_role_is_left_to_itself_by_verbs() -> None:
+    found = orgs.topology(orgs.org_file(data={"enabled": False}))
+    assert "data@h4:8700" in {i["id"] for i in found["instances"]}
+    assert [i["id"] for i in metis_topology.instances(found) if i["host"] == "h4"] == [
+        "compute@h4:8800"
+    ]
+
+
+def test_one_instance_alone_can_be_switched_off() -> None:
+    found = orgs.topology(orgs.one_host("data", {"data": {"enabled": False}}))
+    assert [i["id"] for i in metis_topology.instances(found, ["data"])] == ["data@h1:8700"]
+
+
+def test_instances_of_some_roles_come_in_the_order_of_the_file() -> None:
+    found = metis_topology.instances(orgs.topology(), ["compute", "consul", "data"])
+    assert [i["id"] for i in found] == [
+        "consul@h1",
+        "consul@h2",
+        "consul@h3",
+        "data@h4:8700",
+        "data@h4:8701",
+        "compute@h4:8800",
+    ]
+
+
+def test_an_organization_may_be_one_host_with_every_role() -> None:
+    found = orgs.topology(orgs.one_host("admin", "ice_via", "data", "data", "compute"))
+    assert len(found["instances"]) == 7
+
+
+# What is no topology
+
+
+@pytest.mark.parametrize(("servers", "wrong"), [(0, True), (1, False), (2, True), (3, False)])
+def test_consul_has_an_odd_number_of_servers(servers: int, wrong: bool) -> None:
+    file = orgs.org_file()
+    for number, host in enumerate(("h1", "h2", "h3")):
+        if number >= servers:
+            file["hosts"][host]["roles"].remove("consul")
+            file["hosts"][host]["roles"].append("compute")
+    faults = _faults(file)
+    assert bool(faults) is wrong
+    if wrong:
+        assert f"has {servers} consul servers" in faults[0]["problem"]
+        assert "1, 3 or 5" in faults[0]["fix"]
+    if servers == 2:
+        assert faults[0]["place"] == "hosts.h1.roles[0], hosts.h2.roles[0]"
+
+
+@pytest.mark.parametrize("role", ["carrier", "admin", "ice_via"])
+def test_two_of_what_an_organization_has_once_are_named_both(role: str) -> None:
+    file = orgs.org_file()
+    file["hosts"]["h4"]["roles"] = [role]
+    first = next(host for host, of in file["hosts"].items() if role in of["roles"])
+    fault = _only_fault(file)
+    assert fault["place"] == f"hosts.{first}.roles[1], hosts.h4.roles[0]"
+    assert f"has 2 instances of {role}" in fault["problem"]
+
+
+@pytest.mark.parametrize("role", ["carrier", "admin"])
+def test_what_is_missing_can_be_switched_off(role: str) -> None:
+    file = orgs.org_file()
+    for host in file["hosts"].values():
+        if role in host["roles"]:
+            host["roles"].remove(role)
+    fault = _only_fault(file)
+    assert fault["place"] == "hosts"
+    assert f"has 0 instances of {role}" in fault["problem"]
+    assert f"{role}.enabled to false" in fault["fix"]
+    assert _faults(file | {role: {"enabled": False}}) == []
+
+
+def test_an_organization_can_do_without_ice_via() -> None:
+    file = orgs.org_file()
+    file["hosts"]["h3"]["roles"] = ["consul"]
+    assert _faults(file) == []
+
+
+@pytest.mark.parametrize("role", ["consul", "ice_via"])
+def test_a_host_has_a_role_but_for_fighters_once(role: str) -> None:
+    ports = {
+        key: port + 100
+        for key, port in metis_orgfile.read({"metis": orgs.org_file()})["org"][role].items()
+        if key.endswith("_port")
+    }
+    file = orgs.one_host(role, {role: ports}, "consul", ice_via={"enabled": role != "ice_via"})
+    file["ice_via"] |= {"external_address": "10.0.0.1"}
+    seconds = [fault for fault in _faults(file) if f"is a second {role}" in fault["problem"]]
+    assert "hosts.h1.roles[3]" in {fault["place"] for fault in seconds}
+
+
+@pytest.mark.parametrize("role", ["carrier", "ice_via"])
+def test_an_outside_address_must_be_given(role: str) -> None:
+    fault = _only_fault(orgs.org_file(**{role: {}}))
+    assert fault["place"] == f"{role}.external_address"
+    assert "is missing" in fault["problem"]
+    assert ("h1" if role == "carrier" else "h3") in fault["fix"]
+
+
+def test_what_is_switched_off_needs_no_outside_address() -> None:
+    assert _faults(orgs.org_file(ice_via={"enabled": False})) == []
+    off = orgs.org_file(carrier={"enabled": False}, data_center=None)
+    assert _faults(off) == []
+
+
+@pytest.mark.parametrize("role", ["carrier", "admin", "ice_via"])
+def test_what_is_switched_on_for_an_instance_alone_is_looked_at_all_the_same(role: str) -> None:
+    file = orgs.org_file(**{role: {"enabled": False}})
+    file["hosts"]["h4"]["roles"] = [{role: {"enabled": True}}]
+    problems = [fault["problem"] for fault in _faults(file)]
+    assert any(f"has 2 instances of {role}" in problem for problem in problems), problems
+
+
+def test_a_carrier_that_is_switched_on_alone_needs_its_data_center_too() -> None:
+    own = {"carrier": {"enabled": True, "external_address": "a.example"}}
+    file = orgs.one_host(carrier={"enabled": False}, data_center=None)
+    file["hosts"]["h1"]["roles"] = ["consul", own]
+    assert _only_fault(file)["place"] == "data_center"
+
+
+def test_an_outside_address_can_stand_at_the_instance() -> None:
+    file = orgs.one_host({"ice_via": {"external_address": "a.example"}}, ice_via={})
+    assert _faults(file) == []
+
+
+def test_carrier_needs_a_data_center() -> None:
+    file = orgs.org_file()
+    del file["data_center"]
+    fault = _only_fault(file)
+    assert fault["place"] == "data_center"
+    assert "address: ..., port: ..." in fault["fix"]
+
+
+def test_two_hosts_with_one_address_are_named_both() -> None:
+    file = orgs.org_file()
+    file["hosts"]["h4"]["address"] = "10.0.0.2"
+    fault = _only_fault(file)
+    assert (fault["place"], fault["value"]) == ("hosts.h4.address", "10.0.0.2")
+    assert "hosts.h2" in fault["problem"]
+
+
+def test_a_port_is_used_once_on_a_host() -> None:
+    fault = _only_fault(orgs.one_host({"data": {"port": 8500}}))
+    assert fault["place"] == "hosts.h1.roles[2] (port)"
+    assert fault["value"] == 8500
+    assert "http_port of hosts.h1.roles[0]" in fault["problem"]
+    assert "`- data: {port: ...}`" in fault["fix"]
+
+
+def test_the_same_port_on_two_hosts_is_no_clash() -> None:
+    assert _faults(orgs.org_file(compute={"port": 8500})) == []
+
+
+def test_two_instances_of_one_role_can_clash_too() -> None:
+    fault = _only_fault(orgs.one_host({"data": {"port": 9000}}, {"data": {"port": 9000}}))
+    assert fault["place"] == "hosts.h1.roles[3] (port)"
+    assert "port of hosts.h1.roles[2]" in fault["problem"]
+
+
+def test_udp_and_tcp_are_apart() -> None:
+    # carrier's discovery is UDP: a TCP port of that number is another port.
+    assert _faults(orgs.one_host(carrier={"external_address": "a", "p2p_udp_port": 8200})) == []
+    dns = orgs.one_host(carrier={"external_address": "a", "p2p_udp_port": 8600})
+    assert "is udp port 8600" in _only_fault(dns)["problem"]
+    tcp = orgs.one_host(carrier={"external_address": "a", "p2p_tcp_port": 8600})
+    assert "is tcp port 8600" in _only_fault(tcp)["problem"]
+
+
+# Who listens where: service contract 1, 2, 5, 6 and 7.
+LISTENS = {
+    "consul": {
+        "server_port": "tcp",
+        "serf_lan_port": "tcp udp",
+        "serf_wan_port": "tcp udp",
+        "http_port": "tcp",
+        "dns_port": "tcp udp",
+    },
+    "carrier": {
+        "rpc_port": "tcp",
+        "grpc_gateway_port": "tcp",
+        "p2p_tcp_port": "tcp",
+        "p2p_udp_port": "udp",
+        "pprof_port": "tcp",
+    },
+    "admin": {"web_port": "tcp", "http_port": "tcp", "mysql_port": "tcp"},
+    "ice_via": {"glacier2_port": "tcp", "grid_port": "tcp"},
+    "compute": {"port": "tcp"},
+}
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+@pytest.mark.parametrize(
+    ("role", "setting"), [(role, setting) for role, own in LISTENS.items() for setting in own]
+)
+def test_every_port_counts_with_its_protocol(role: str, setting: str, protocol: str) -> None:
+    file = orgs.one_host("admin", "ice_via", "compute", "data")
+    file.setdefault(role, {})[setting] = 20000
+    if protocol == "tcp":
+        file["data"] = {"port": 20000}
+        other = "hosts.h1.roles[5] (port)"
+    elif setting == "p2p_udp_port":
+        file["consul"] = {"dns_port": 20000}
+        other = "hosts.h1.roles[1] (p2p_udp_port)"
+    else:
+        file["carrier"]["p2p_udp_port"] = 20000
+        other = "hosts.h1.roles[1] (p2p_udp_port)"
+    faults = [fault for fault in _faults(file) if f"is {protocol} port 20000" in fault["problem"]]
+    clashes = protocol in LISTENS[role][setting].split()
+    assert bool(faults) is clashes
+    if clashes and role != "carrier":
+        assert faults[0]["place"] == other
+
+
+def test_ports_of_one_instance_can_clash() -> None:
+    fault = _only_fault(orgs.one_host(consul={"serf_wan_port": 8300}))
+    assert fault["place"] == "hosts.h1.roles[0] (serf_wan_port)"
+    assert fault["value"] == 8300
+
+
+def test_a_port_that_is_set_for_all_can_be_set_for_one() -> None:
+    file = orgs.one_host("ice_via", "compute", compute={"port": 10032})
+    assert _only_fault(file)["value"] == 10032
+    file["hosts"]["h1"]["roles"][2] = {"ice_via": {"grid_port": 20032}}
+    assert _faults(file) == []
+
+
+def test_task_ports_are_no_service_s() -> None:
+    fault = _only_fault(orgs.one_host("data", data={"task_port_range": [8400, 8499]}))
+    assert fault["place"] == "hosts.h1.roles[2] (task_port_range)"
+    assert fault["value"] == [8400, 8499]
+    assert "holds port 8400" in fault["problem"]
+    elsewhere = orgs.org_file(data={"task_port_range": [8400, 8499]})
+    assert _faults(elsewhere) == []
+
+
+def test_task_ports_begin_at_the_lower() -> None:
+    fault = _only_fault(orgs.one_host("data", data={"task_port_range": [31100, 31000]}))
+    assert fault["place"] == "hosts.h1.roles[2] (task_port_range)"
+    assert "lower port first" in fault["fix"]
+
+
+@pytest.mark.parametrize("checksum", [None, ""])
+def test_an_artifact_without_checksum_is_not_installed(checksum: str | None) -> None:
+    release = copy.deepcopy(orgs.RELEASE)
+    release["artifacts"]["admin_jar"]["sha256"] = checksum
+    (fault,) = _faults(orgs.org_file(), release)
+    assert (fault["place"], fault["value"]) == ("release", "admin.jar")
+    assert "artifact admin_jar has no checksum" in fault["problem"]
+    assert "pillar/releases/0.3.0.yaml" in fault["fix"]
+    assert _faults(orgs.org_file(admin={"enabled": False}), release) == []
+
+
+def test_a_file_s_name_that_consul_cannot_use_needs_a_cluster_name() -> None:
+    form = metis_orgfile.read({"metis": orgs.org_file(cluster_name=None)})
+    made = metis_topology.build("acme.prod", form, orgs.RELEASE)
+    assert [fault["place"] for fault in made["faults"]] == ["cluster_name"]
+
+
+def test_all_faults_are_listed_at_once() -> None:
+    file = {
+        "release": "0.3.0",
+        "cluster_nam": "x",
+        "data_center": {"address": "data_center", "port": 9090},
+        "hosts": {
+            "h1": {"address": "10.0.0.1", "roles": ["consul", "carrier"]},
+            "h2": {"address": "10.0.0.1", "roles": ["consul", "carrier"]},
+            "h3": {"address": "10.0.0.300", "roles": ["ice_via", {"data": {"port": 10032}}]},
+        },
+        "carrier": {"verbosity": "loud"},
+    }
+    found = {fault["place"]: fault["problem"] for fault in _faults(file)}
+    assert set(found) == {
+        "cluster_nam",
+        "data_center.address",
+        "hosts.h3.address",
+        "carrier.verbosity",
+        "hosts.h1.roles[0], hosts.h2.roles[0]",
+        "hosts.h1.roles[1], hosts.h2.roles[1]",
+        "hosts",
+        "carrier.external_address",
+        "ice_via.external_address",
+        "hosts.h2.address",
+        "hosts.h3.roles[1] (port)",
+    }
+
+
+def test_what_only_follows_from_a_fault_is_not_listed() -> None:
+    misspelt = orgs.org_file()
+    misspelt["hosts"]["h1"]["roles"] = ["consul", "carier"]
+    assert _only_fault(misspelt)["place"] == "hosts.h1.roles[1]"
+    assert _only_fault(orgs.org_file(carrier={"external_address": "a_b"}))["place"] == (
+        "carrier.external_address"
+    )
+    assert _only_fault(orgs.org_file(data_center={"address": "a"}))["place"] == "data_center.port"
+    nowhere = orgs.org_file()
+    for host in ("h1", "h2"):
+        del nowhere["hosts"][host]["address"]
+    assert [fault["place"] for fault in _faults(nowhere)] == [
+        "hosts.h1.address",
+        "hosts.h2.address",
+    ]
+
+
+# What one host may know
+
+
+def test_a_host_knows_itself_and_the_agent() -> None:
+    found = orgs.views(orgs.topology())["h4"]
+    assert {key: value for key, value in found.items() if key not in ("roles", "paths")} == {
+        "org": "acme",
+        "host": "h4",
+        "address": "10.0.0.4",
+        "release": "0.3.0",
+        "agent": {"host": "h1", "address": "10.0.0.1", "port": 8500},
+    }
+
+
+def test_a_host_sees_its_own_roles_only() -> None:
+    views = orgs.views(orgs.topology())
+    assert {host: list(view["roles"]) for host, view in views.items()} == {
+        "h1": ["consul", "carrier"],
+        "h2": ["consul", "admin"],
+        "h3": ["consul", "ice_via"],
+        "h4": ["data", "compute"],
+    }
+    assert [i["id"] for i in views["h4"]["roles"]["data"]["instances"]] == [
+        "data@h4:8700",
+        "data@h4:8701",
+    ]
+
+
+def test_nothing_of_other_hosts_roles_is_in_a_view() -> None:
+    text = {host: yaml.safe_dump(view) for host, view in orgs.views(orgs.topology()).items()}
+    # Where the one agent is, every program must know; and the servers must know each other.
+    assert "10.0.0.1" in text["h4"]
+    assert "10.0.0.2" not in text["h4"]
+    assert "10.0.0.3" not in text["h4"]
+    for word in ("carrier", "admin", "ice_via", "Glacier2", "mysql", "consul.zip"):
+        assert word not in text["h4"], word
+    for word in ("jobService", "dataService", "ice.acme.example_", "10.0.0.4", "jdbc"):
+        assert word not in text["h3"], word
+    assert "10.0.0.4" not in text["h1"] + text["h2"] + text["h3"]
+
+
+@pytest.mark.parametrize("given_password", ["chosen-by-the-operator", None])
+def test_only_admin_s_host_has_the_password_and_only_where_it_is_read(
+    given_password: str | None,
+) -> None:
+    file = orgs.org_file()
+    if given_password:
+        file["admin"] = {"mysql_password": given_password}
+    views = orgs.views(orgs.topology(file), "made-on-the-master")
+    password = given_password or "made-on-the-master"
+    text = {host: yaml.safe_dump(view) for host, view in views.items()}
+    assert [host for host, view in text.items() if password in view] == ["h2"]
+    assert text["h2"].count(password) == 1
+    config = views["h2"]["roles"]["admin"]["instances"][0]["config"]
+    assert config["spring"]["datasource"]["druid"]["password"] == password
+
+
+def test_a_view_takes_nothing_from_the_topology() -> None:
+    whole = orgs.topology(orgs.org_file(admin={"mysql_password": "chosen-by-the-operator"}))
+    before = copy.deepcopy(whole)
+    first = orgs.views(whole)
+    assert whole == before
+    assert orgs.views(whole) == first
+
+
+def test_a_host_whose_roles_are_all_switched_off_sees_none() -> None:
+    off = {"enabled": False}
+    views = orgs.views(orgs.topology(orgs.org_file(data=off, compute=off)))
+    assert views["h4"]["roles"] == {}
+
+
+def test_a_role_has_a_user_and_directories_of_its_own() -> None:
+    paths = {"programs": "/srv/p", "configuration": "/srv/c", "data": "/srv/d", "logs": "/srv/l"}
+    views = orgs.views(orgs.topology(orgs.org_file(paths=paths)))
+    ice = views["h3"]["roles"]["ice_via"]
+    assert {key: ice[key] for key in ("user", "configuration", "data", "logs")} == {
+        "user": "metis-ice-via",
+        "configuration": "/srv/c/ice_via",
+        "data": "/srv/d/ice_via",
+        "logs": "/srv/l/ice_via",
+    }
+    data, compute = (views["h4"]["roles"][role] for role in ("data", "compute"))
+    assert data["user"] != compute["user"]
+    # One program with a kind.
+    assert data["release"] == compute["release"] == "/srv/p/fighter/releases/0.3.0"
+    assert data["current"] == compute["current"] == "/srv/p/fighter/current"
+
+
+def test_a_role_has_its_own_artifacts_and_facts() -> None:
+    views = orgs.views(orgs.topology())
+    admin = views["h2"]["roles"]["admin"]
+    assert admin["artifacts"] == {
+        "admin_jar": {
+            "kind": "jar",
+            "file": "admin.jar",
+            "sha256": orgs.SHA256,
+            "sources": ["https://releases.example/admin.jar"],
+            "unpacks": None,
+        }
+    }
+    assert admin["facts"] == orgs.RELEASE["admin"]
+    assert list(views["h4"]["roles"]["data"]["artifacts"]) == ["metis_dcv"]
+    assert views["h4"]["roles"]["data"]["facts"] == orgs.RELEASE["fighter"]
+
+
+# Whatever is written into a file
+
+_SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 70000)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["10.0.0.1", "consul", "data", "1g", "0.3.0", "a_b", "/opt"])
+)
+_KEYS = (
+    st.sampled_from(
+        ["hosts", "h1", "roles", "port", "address", "data", "admin", "external_address"]
+    )
+    | st.text(max_size=4)
+    | st.integers(0, 3)
+    | st.none()
+    | st.booleans()
+)
+_VALUES = st.recursive(
+    _SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def _containers(value: Any) -> list[Any]:
+    if not isinstance(value, dict | list):
+        return []
+    inside = value.values() if isinstance(value, dict) else value
+    return [value, *(found for item in inside for found in _containers(item))]
+
+
+@st.composite
+def _mangled(draw: st.DrawFn) -> dict[str, Any]:
+    """A valid file with up to five places changed, added or taken away."""
+    file = draw(
+        st.sampled_from(
+            [
+                orgs.org_file(),
+                orgs.one_host("admin", "ice_via", {"data": {"port": 9999}}, "compute"),
+                orgs.org_file(admin={"mysql_password": "hunter2-hunter2"}),
+            ]
+        )
+    )
+    file = copy.deepcopy(file)
+    for _ in range(draw(st.integers(1, 5))):
+        target = draw(st.sampled_from(_containers(file) or [file]))
+        if isinstance(target, list):
+            place = draw(st.integers(0, len(target)))
+            target[place : place + draw(st.integers(0, 1))] = draw(st.lists(_VALUES, max_size=1))
+        elif target and draw(st.booleans()):
+            key = draw(st.sampled_from(sorted(target, key=repr)))
+            if draw(st.booleans()):
+                target[key] = draw(_VALUES)
+            else:
+                target[draw(_KEYS)] = target.pop(key)
+        else:
+            target[draw(_KEYS)] = draw(_VALUES)
+    return file
+
+
+@settings(
+    max_examples=300,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(_mangled())
+def test_a_mangled_file_is_a_topology_or_has_named_faults(file: dict[str, Any]) -> None:
+    before = repr(file)
+    made = orgs.built(file)
+    assert repr(file) == before
+    for fault in made["faults"]:
+        assert set(fault) == {"place", "value", "problem", "fix"}
+        for part in ("place", "problem", "fix"):
+            assert isinstance(fault[part], str)
+            assert fault[part]
+        assert "hunter2" not in repr(fault)
+    if made["topology"] is None:
+        assert made["faults"]
+        return
+    assert made["faults"] == []
+    for view in orgs.views(made["topology"]).values():
+        # What stands in a pillar must survive being written.
+        assert yaml.safe_load(yaml.safe_dump(view))["roles"].keys() == view["roles"].keys()

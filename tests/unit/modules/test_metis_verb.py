@@ -1,0 +1,135 @@
+"""What a verb was asked for, and what the operator is told where that cannot be."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from _modules import metis_orgfile, metis_verb
+from tests.unit import orgs
+
+
+@pytest.fixture
+def configure_loader_modules() -> dict[ModuleType, dict[str, Any]]:
+    return orgs.wired()
+
+
+@pytest.fixture
+def known() -> dict[str, dict[str, Any]]:
+    return {
+        "acme": {"file": "/pillar/orgs/acme.sls", **orgs.built(orgs.org_file())},
+        "other": {"file": "/pillar/orgs/other.sls", **orgs.built(orgs.one_host())},
+    }
+
+
+def _ids(asked: dict[str, Any], known: dict[str, dict[str, Any]]) -> list[str]:
+    request = metis_verb.request({"org": "acme"} | asked, known)
+    assert request["error"] == ""
+    assert request["org"] == "acme"
+    assert request["topology"] is known["acme"]["topology"]
+    return [instance["id"] for instance in request["instances"]]
+
+
+def _error(asked: dict[str, Any], known: dict[str, dict[str, Any]]) -> str:
+    request = metis_verb.request(asked, known)
+    # With no instances in it, a verb that overlooks the error has nothing to act on.
+    assert list(request) == ["error"]
+    error = request["error"]
+    assert isinstance(error, str)
+    assert error
+    return error
+
+
+def test_the_only_organization_need_not_be_named(known: dict[str, dict[str, Any]]) -> None:
+    del known["other"]
+    assert metis_verb.request({}, known)["org"] == "acme"
+    assert metis_verb.request({"org": None}, known)["org"] == "acme"
+
+
+def test_of_several_organizations_one_must_be_named(known: dict[str, dict[str, Any]]) -> None:
+    error = _error({}, known)
+    assert "pillar='{\"org\": ...}'" in error
+    assert "acme, other" in error
+
+
+def test_an_unknown_organization_is_told_with_those_that_are_known(
+    known: dict[str, dict[str, Any]],
+) -> None:
+    assert _error({"org": "amce"}, known) == (
+        "there is no organization amce; known are acme, other"
+    )
+
+
+def test_without_any_organization_the_file_to_write_is_named() -> None:
+    assert "pillar/orgs/<org>.sls" in _error({}, {})
+    assert "pillar/orgs/<org>.sls" in _error({"org": "acme"}, {})
+
+
+def test_everything_that_is_switched_on_is_meant(known: dict[str, dict[str, Any]]) -> None:
+    assert len(_ids({}, known)) == 9
+    known["acme"] |= orgs.built(orgs.org_file(data={"enabled": False}))
+    assert "data@h4:8700" not in _ids({}, known)
+
+
+@pytest.mark.parametrize(
+    ("asked", "ids"),
+    [
+        ({"roles": ["carrier"]}, ["carrier@h1"]),
+        ({"roles": "carrier,admin"}, ["carrier@h1", "admin@h2"]),
+        ({"roles": "carrier, admin"}, ["carrier@h1", "admin@h2"]),
+        ({"hosts": "h1"}, ["consul@h1", "carrier@h1"]),
+        ({"hosts": ["h1", "h3"], "roles": ["consul"]}, ["consul@h1", "consul@h3"]),
+        ({"hosts": "h4", "roles": "compute"}, ["compute@h4:8800"]),
+    ],
+)
+def test_filters_are_lists_or_text_with_commas(
+    known: dict[str, dict[str, Any]], asked: dict[str, Any], ids: list[str]
+) -> None:
+    assert _ids(asked, known) == ids
+
+
+@pytest.mark.parametrize("nothing", [None, "", [], " "])
+def test_an_empty_filter_is_none(known: dict[str, dict[str, Any]], nothing: Any) -> None:
+    assert len(_ids({"hosts": nothing, "roles": nothing}, known)) == 9
+
+
+def test_every_wrong_name_in_a_filter_is_told(known: dict[str, dict[str, Any]]) -> None:
+    error = _error({"org": "acme", "hosts": "h1,h8,h9", "roles": ["carier", "data"]}, known)
+    assert error.splitlines() == [
+        "the organization acme has no host h8; it has h1, h2, h3, h4",
+        "the organization acme has no host h9; it has h1, h2, h3, h4",
+        f"there is no role carier; known are {', '.join(metis_orgfile.ROLES)}",
+    ]
+
+
+def test_filters_that_leave_nothing_are_an_error(known: dict[str, dict[str, Any]]) -> None:
+    assert "nothing of the organization acme is left" in _error(
+        {"org": "acme", "hosts": "h1", "roles": "data"}, known
+    )
+
+
+def test_every_fault_of_the_file_is_told_with_place_value_and_fix(
+    known: dict[str, dict[str, Any]],
+) -> None:
+    file = orgs.org_file(carrier={"rpc_port": 80}, relase="0.3.0")
+    known["acme"] |= orgs.built(file)
+    lines = _error({"org": "acme"}, known).splitlines()
+    assert lines[0] == "/pillar/orgs/acme.sls has 3 faults; no host was touched:"
+    assert len(lines) == 4
+    assert "  relase is not a setting known here: did you mean release?" in lines
+    assert any(line.startswith("  carrier.rpc_port ") and "(now: 80)" in line for line in lines)
+    assert any(line.startswith("  carrier.external_address is missing") for line in lines)
+
+
+def test_a_fault_of_one_organization_stops_no_verb_of_another(
+    known: dict[str, dict[str, Any]],
+) -> None:
+    known["other"] |= orgs.built(orgs.org_file(hosts={}))
+    assert len(_ids({}, known)) == 9
+    assert "has 1 fault; no host was touched" in _error({"org": "other"}, known)
+
+
+def test_verbs_know_the_roles_of_the_file() -> None:
+    assert metis_verb.ROLES == metis_orgfile.ROLES

@@ -1,0 +1,119 @@
+"""An organization to test with, and the pure modules wired to each other as Salt does it."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from _modules import metis_config, metis_orgfile, metis_topology, metis_verb
+
+SHA256 = "ab" * 32
+MADE = "made-on-the-master"
+RELEASE: dict[str, Any] = {
+    "release": "0.3.0",
+    "kv": {
+        "datacenter": "metis/dataCenter_ip_port",
+        "glacier2": "metis/via_ip_port",
+        "icegrid": None,
+    },
+    "fighter": {
+        "python": "/usr/bin/python3",
+        "data": "metis.data_svc.main",
+        "compute": "metis.compute_svc.main",
+    },
+    "admin": {"database": "metis_admin", "context_path": "/metis-admin"},
+    "artifacts": {
+        name: {
+            "version": "0.3.0",
+            "kind": kind,
+            "roles": roles,
+            "file": file,
+            "sha256": SHA256,
+            "sources": [f"https://releases.example/{file}"],
+        }
+        for name, kind, roles, file in (
+            ("consul", "zip", ["consul"], "consul.zip"),
+            ("carrier", "binary", ["carrier"], "carrier"),
+            ("admin_jar", "jar", ["admin"], "admin.jar"),
+            ("metis_dcv", "wheel", ["data", "compute"], "metis_dcv-0.9.1-py3-none-any.whl"),
+        )
+    },
+}
+_FILE: dict[str, Any] = {
+    "cluster_name": "acme-cluster",
+    "release": "0.3.0",
+    "data_center": {"address": "10.0.0.100", "port": 9090},
+    "hosts": {
+        "h1": {"address": "10.0.0.1", "roles": ["consul", "carrier"]},
+        "h2": {"address": "10.0.0.2", "roles": ["consul", "admin"]},
+        "h3": {"address": "10.0.0.3", "roles": ["consul", "ice_via"]},
+        "h4": {"address": "10.0.0.4", "roles": ["data", "data", "compute"]},
+    },
+    "carrier": {"external_address": "198.51.100.1"},
+    "ice_via": {"external_address": "ice.acme.example"},
+}
+
+
+def org_file(**changes: Any) -> dict[str, Any]:
+    """Give what stands below `metis` in a valid organization file, four hosts with every role.
+
+    Args:
+        changes: keys to put in place of those of that file.
+    """
+    return copy.deepcopy(_FILE) | changes
+
+
+def hosts(*roles: Any, **others: list[Any]) -> dict[str, Any]:
+    """Give a `hosts` mapping: h1 with consul, carrier and these roles, and others with theirs."""
+    named = {"h1": ["consul", "carrier", *roles], **others}
+    return {
+        name: {"address": f"10.0.0.{number}", "roles": own}
+        for number, (name, own) in enumerate(named.items(), 1)
+    }
+
+
+def one_host(*roles: Any, **changes: Any) -> dict[str, Any]:
+    """Give the file of an organization of one host; without admin where it has none."""
+    without = {} if "admin" in roles else {"admin": {"enabled": False}}
+    return org_file(hosts=hosts(*roles)) | without | changes
+
+
+def built(file: dict[str, Any], release: dict[str, Any] = RELEASE) -> dict[str, Any]:
+    """Give the topology of a file, or its faults, as `metis_topology.build` does."""
+    form = metis_orgfile.read({"metis": file})
+    made: dict[str, Any] = metis_topology.build("acme", form, release)
+    return made
+
+
+def topology(file: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Give the topology of a file that has no faults; of the usual one where none is given."""
+    made = built(org_file() if file is None else file)
+    assert made["faults"] == []
+    whole: dict[str, Any] = made["topology"]
+    return whole
+
+
+def views(whole: dict[str, Any], password: str = MADE) -> dict[str, Any]:
+    """Give every host's view of a topology."""
+    secrets = {"mysql_password": password}
+    return {host: metis_topology.view(whole, RELEASE, secrets, host) for host in whole["hosts"]}
+
+
+def by_salts_name(*modules: ModuleType) -> dict[str, Callable[..., Any]]:
+    """Give the public functions of modules under the names that Salt's loader gives them."""
+    return {
+        f"{module.__virtualname__}.{getattr(module, '__func_alias__', {}).get(name, name)}": found
+        for module in modules
+        for name, found in inspect.getmembers(module, inspect.isfunction)
+        if found.__module__ == module.__name__ and not name.startswith("_")
+    }
+
+
+def wired() -> dict[ModuleType, dict[str, Any]]:
+    """Give what `configure_loader_modules` needs for the pure modules."""
+    pure = (metis_config, metis_orgfile, metis_topology, metis_verb)
+    functions = by_salts_name(*pure)
+    return {module: {"__salt__": functions} for module in pure}

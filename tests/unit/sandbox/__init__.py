@@ -1,0 +1,1 @@
+"""Tests of the sandbox release: its programs are run, as they were built, on loopback."""

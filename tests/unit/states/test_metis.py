@@ -1,0 +1,686 @@
+"""The phases of a verb: which hosts act, in which order, and what the operator is told."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest.mock import create_autospec
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from _modules import metis_fleet, metis_host
+from _states import metis
+from tests.unit import orgs
+
+Answer = dict[str, Any]
+State = dict[str, Any]
+ROLES = ["consul", "carrier", "admin", "ice_via", "data", "compute"]
+
+
+def returned(value: Any) -> Answer:
+    return {"answer": "returned", "retcode": 0, "return": value}
+
+
+def gone(how: str) -> Answer:
+    return {"answer": how, "retcode": None, "return": None}
+
+
+def states(*own: State, instances: list[dict[str, Any]] | None = None) -> Answer:
+    """What `state.sls` returns: these states, and the look at the instances."""
+    look: State = {"__id__": "The instances of this host are looked at", "changes": {}}
+    look |= {"result": True, "comment": "", "name": "look", "instances": instances or []}
+    every = [*own, look]
+    return returned(
+        {
+            f"tag_|-{number}": {"__run_num__": number, **one}
+            for number, one in reversed(list(enumerate(every)))
+        }
+    )
+
+
+def state(
+    identity: str, *, changes: bool = False, result: bool | None = True, comment: str = ""
+) -> State:
+    made = {"file": "new"} if changes else {}
+    own = {"__id__": identity, "name": f"/etc/{identity}", "changes": made}
+    return own | {"result": result, "comment": comment}
+
+
+def instance(name: str, **others: Any) -> dict[str, Any]:
+    role = name.partition("@")[0]
+    own = {"id": name, "role": role, "state": "running", "since": 2000.0, "drift": []}
+    return own | {"healthy": True, "cause": ""} | others
+
+
+class Fleet:
+    """Hosts that answer as a test says; keeps the jobs."""
+
+    def __init__(self) -> None:
+        self.jobs: list[tuple[str, list[str], dict[str, Any]]] = []
+        self.answers: dict[tuple[str, str], list[Answer]] = {}
+        # How often each host says that it is at work.
+        self.busy = 0
+        self.function = create_autospec(metis_fleet.run, side_effect=self.run)
+
+    def on(self, host: str, fun: str, *answers: Answer) -> None:
+        """Say what a host answers to a function, in turn; the last for ever."""
+        self.answers[host, fun] = list(answers)
+
+    def run(
+        self,
+        hosts: list[str],
+        fun: str,
+        kwarg: dict[str, Any] | None = None,
+        timeout: float = 900,
+        progress: Callable[[str, Answer], None] | None = None,
+    ) -> dict[str, Answer]:
+        """Stand in for `metis_fleet.run`."""
+        if not hosts:
+            return {}
+        assert timeout > 0
+        self.jobs.append((fun, list(hosts), kwarg or {}))
+        found = {}
+        for host in hosts:
+            usual = returned(True) if fun == "metis_host.ready" else states()
+            given = self.answers.get((host, fun), [usual])
+            found[host] = given.pop(0) if len(given) > 1 else given[0]
+            for _ in range(self.busy if progress else 0):
+                assert progress
+                progress(host, {"answer": "working"})
+            if progress and found[host]["answer"] == "returned":
+                progress(host, found[host])
+        return found
+
+    def acted(self, fun: str = "metis_host.reach") -> list[list[str]]:
+        """Who was told to do something, job by job."""
+        return [hosts for name, hosts, _ in self.jobs if name == fun]
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    return Fleet()
+
+
+@pytest.fixture
+def opts(tmp_path: Path) -> dict[str, Any]:
+    return {"test": False, "module_dirs": [str(tmp_path)], "states_dirs": [str(tmp_path)]}
+
+
+@pytest.fixture
+def asked() -> dict[str, Any]:
+    """The pillar that the operator gives."""
+    return {}
+
+
+@pytest.fixture
+def known() -> dict[str, Any]:
+    """The organizations of the master's pillar."""
+    return {}
+
+
+@pytest.fixture
+def configure_loader_modules(
+    fleet: Fleet, opts: dict[str, Any], asked: dict[str, Any], known: dict[str, Any]
+) -> dict[ModuleType, dict[str, Any]]:
+    pure = orgs.wired()
+    functions = next(iter(pure.values()))["__salt__"]
+    functions |= {
+        "metis_fleet.run": fleet.function,
+        "metis_host.fingerprint": metis_host.fingerprint,
+    }
+    asked["metis"] = {"orgs": known}
+    own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
+    return pure | {metis: own}
+
+
+@pytest.fixture
+def guarded(known: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Callable[[], State]:
+    """The first state of every verb, over the usual organization."""
+    known["acme"] = {"file": "/pillar/orgs/acme.sls", **orgs.built(orgs.org_file())}
+    monkeypatch.setattr(metis.atexit, "register", lambda function: None)
+    return lambda: metis.guarded("guard")
+
+
+def _words(done: State) -> list[str]:
+    lines: list[str] = done["comment"].splitlines()
+    return lines
+
+
+# The guard
+
+
+def test_a_verb_goes_on_where_every_host_answers(
+    guarded: Callable[[], State], fleet: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = guarded()
+    assert (done["result"], done["changes"]) == (True, {})
+    assert done["comment"] == "h1, h2, h3, h4 answer"
+    assert fleet.acted("metis_host.ready") == [["h1", "h2", "h3", "h4"]]
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "organization acme, release 0.3.0: 9 instances on 4 hosts" in said.err
+
+
+def test_only_the_hosts_that_are_meant_are_asked(
+    guarded: Callable[[], State], fleet: Fleet, asked: dict[str, Any]
+) -> None:
+    asked["roles"] = "carrier,admin"
+    guarded()
+    assert fleet.acted("metis_host.ready") == [["h1", "h2"]]
+
+
+def test_a_faulty_file_stops_a_verb_before_any_host_is_asked(
+    guarded: Callable[[], State], fleet: Fleet, known: dict[str, Any]
+) -> None:
+    file = orgs.org_file(carrier={"rpc_port": 80})
+    file["hosts"]["h4"]["roles"].append("consul")
+    known["acme"] |= orgs.built(file)
+    done = guarded()
+    assert done["result"] is False
+    first, *faults = _words(done)
+    assert first.startswith("/pillar/orgs/acme.sls has 3 faults")
+    assert len(faults) == 3
+    assert fleet.jobs == []
+
+
+def test_hosts_are_told_which_modules_the_master_has(
+    guarded: Callable[[], State], fleet: Fleet, opts: dict[str, Any]
+) -> None:
+    guarded()
+    wanted = metis_host.fingerprint(opts["module_dirs"] + opts["states_dirs"])
+    assert fleet.jobs[0][2] == {"wanted": wanted}
+
+
+def test_a_new_minion_fetches_the_modules_and_is_asked_again(
+    guarded: Callable[[], State], fleet: Fleet
+) -> None:
+    fleet.on(
+        "h3",
+        "metis_host.ready",
+        returned("'metis_host.ready' is not available."),
+        returned(True),
+    )
+    assert guarded()["result"] is True
+    assert [(fun, hosts) for fun, hosts, _ in fleet.jobs[1:]] == [
+        ("saltutil.sync_modules", ["h3"]),
+        ("metis_host.ready", ["h3"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (gone("missing"), ["h2 is not a minion of this master", "salt-key -a h2"]),
+        (gone("silent"), ["h2 does not answer", "salt-minion"]),
+        (gone("late"), ["h2 still works on it after 120 s", "salt h2 saltutil.running"]),
+        (returned("ERROR: the modules are not the master's"), ["h2 failed: ERROR: the modules"]),
+    ],
+    ids=["missing", "silent", "late", "error"],
+)
+def test_a_host_that_does_not_answer_well_ends_the_verb(
+    guarded: Callable[[], State],
+    fleet: Fleet,
+    capsys: pytest.CaptureFixture[str],
+    answer: Answer,
+    words: list[str],
+) -> None:
+    fleet.on("h2", "metis_host.ready", answer)
+    done = guarded()
+    assert done["result"] is False
+    assert len(_words(done)) == 1
+    for word in words:
+        assert word in done["comment"]
+    assert f"FAILED  {done['comment']}" in capsys.readouterr().err
+
+
+def test_all_hosts_that_do_not_answer_are_named(guarded: Callable[[], State], fleet: Fleet) -> None:
+    fleet.on("h1", "metis_host.ready", gone("silent"))
+    fleet.on("h4", "metis_host.ready", gone("missing"))
+    assert [line[:2] for line in _words(guarded())] == ["h1", "h4"]
+
+
+def test_after_a_failed_guard_nothing_is_tried(
+    guarded: Callable[[], State], fleet: Fleet, opts: dict[str, Any]
+) -> None:
+    # As Salt does not stop a dry run by itself.
+    opts["test"] = True
+    fleet.on("h1", "metis_host.ready", gone("silent"))
+    guarded()
+    before = list(fleet.jobs)
+    for done in (metis.reached("consul runs", "running", ["consul"]), metis.passing("all")):
+        assert done["result"] is False
+        assert "not tried" in done["comment"]
+    assert fleet.jobs == before
+
+
+def test_a_master_without_the_pillar_is_told_where_to_look(
+    guarded: Callable[[], State], fleet: Fleet, asked: dict[str, Any]
+) -> None:
+    del asked["metis"]
+    done = guarded()
+    assert done["result"] is False
+    assert "master.d/metis.conf" in done["comment"]
+    assert fleet.jobs == []
+
+
+def test_a_master_that_takes_no_job_fails_the_phase_and_no_more(
+    guarded: Callable[[], State], fleet: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guarded()
+    fleet.function.side_effect = CommandExecutionError("the Salt master does not take jobs: x")
+    for done in (
+        metis.reached("consul runs", "running", ["consul"]),
+        metis.passing("all"),
+        guarded(),
+    ):
+        assert done["result"] is False
+        assert done["comment"] == "the Salt master does not take jobs: x"
+    assert "FAILED  the Salt master does not take jobs: x" in capsys.readouterr().err
+
+
+# A phase
+
+
+def test_one_job_brings_every_host_to_its_own_roles(
+    guarded: Callable[[], State], fleet: Fleet
+) -> None:
+    guarded()
+    done = metis.reached("configured", "configured", ROLES, 1800)
+    assert (done["result"], done["changes"], done["comment"]) == (True, {}, "unchanged")
+    fun, hosts, kwarg = fleet.jobs[-1]
+    assert (fun, hosts) == ("metis_host.reach", ["h1", "h2", "h3", "h4"])
+    assert kwarg["to"] == "configured"
+    assert kwarg["test"] is False
+    assert kwarg["roles"] == {
+        "h1": ["consul", "carrier"],
+        "h2": ["consul", "admin"],
+        "h3": ["consul", "ice_via"],
+        "h4": ["data", "compute"],
+    }
+
+
+def test_a_phase_is_for_its_roles_only(guarded: Callable[[], State], fleet: Fleet) -> None:
+    guarded()
+    metis.reached("carrier is stopped", "stopped", ["carrier"])
+    assert fleet.jobs[-1][1] == ["h1"]
+    assert fleet.jobs[-1][2]["roles"] == {"h1": ["carrier"]}
+
+
+def test_filters_of_the_verb_hold_in_every_phase(
+    guarded: Callable[[], State], fleet: Fleet, asked: dict[str, Any]
+) -> None:
+    asked |= {"hosts": "h2,h3", "roles": "consul,ice_via"}
+    guarded()
+    metis.reached("configured", "configured", ROLES)
+    assert fleet.jobs[-1][2]["roles"] == {"h2": ["consul"], "h3": ["consul", "ice_via"]}
+    done = metis.reached("carrier runs", "running", ["carrier"])
+    assert (done["result"], done["comment"]) == (True, "no such instance is wanted")
+    assert len(fleet.acted()) == 1
+
+
+def test_what_changed_is_named_by_host_and_in_its_order(
+    guarded: Callable[[], State], fleet: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guarded()
+    fleet.on(
+        "h1",
+        "metis_host.reach",
+        states(
+            state("the user", changes=True),
+            state("the file"),
+            state("directories", changes=True),
+            state("directories", changes=True),
+        ),
+    )
+    done = metis.reached("configured", "configured", ["carrier", "consul"])
+    assert done["result"] is True
+    assert done["changes"] == {"h1": ["the user", "directories"]}
+    said = capsys.readouterr().err
+    assert "configured (h1, h2, h3): 2 states changed" in said
+    # Each host is told of as soon as it is done.
+    assert "  h1: 3 of 5 states changed" in said
+    assert "  h2: 0 of 1 states changed" in said
+
+
+def test_a_dry_run_tells_what_would_change(
+    guarded: Callable[[], State],
+    fleet: Fleet,
+    opts: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    opts["test"] = True
+    guarded()
+    changing = states(state("the file", changes=True, result=None))
+    fleet.on("h1", "metis_host.reach", changing)
+    done = metis.reached("configured", "configured", ["carrier"])
+    assert done["result"] is None
+    assert done["changes"] == {"h1": ["the file"]}
+    assert done["comment"] == "1 states would change"
+    assert fleet.jobs[-1][2]["test"] is True
+    assert "would change" in capsys.readouterr().err
+    fleet.on("h1", "metis_host.reach", states(state("the file")))
+    assert metis.reached("configured", "configured", ["carrier"])["result"] is True
+
+
+def test_a_failed_state_is_told_with_host_state_and_cause(
+    guarded: Callable[[], State], fleet: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guarded()
+    cause = "carrier is absent after 60 s\nmetis-carrier.service is failed; its journal:\nno data"
+    fleet.on(
+        "h1",
+        "metis_host.reach",
+        states(
+            state("the file", changes=True),
+            state("carrier passes", result=False, comment=cause),
+            state("after it", result=False, comment="One or more requisite failed: carrier"),
+        ),
+    )
+    done = metis.reached("carrier runs", "running", ["carrier"])
+    assert done["result"] is False
+    assert done["comment"] == f"h1: carrier passes: {cause}"
+    # What was done before it failed was done.
+    assert done["changes"] == {"h1": ["the file"]}
+    said = capsys.readouterr().err
+    assert "FAILED  h1: carrier passes: carrier is absent after 60 s\n" in said
+    assert "2 FAILED" in said
+
+
+def test_a_state_whose_module_is_missing_is_told_by_its_name(
+    guarded: Callable[[], State], fleet: Fleet
+) -> None:
+    guarded()
+    missing = {
+        "result": False,
+        "comment": "State 'mysql_user.present' was not found",
+        "changes": {},
+    }
+    answer = states(state("the file"))
+    answer["return"]["mysql_user_|-the account_|-x_|-present"] = missing
+    fleet.on("h1", "metis_host.reach", answer)
+    done = metis.reached("configured", "configured", ["carrier"])
+    assert done["comment"] == "h1: the account: State 'mysql_user.present' was not found"
+
+
+def test_a_run_that_says_only_by_its_code_that_it_failed_is_a_failure(
+    guarded: Callable[[], State], fleet: Fleet
+) -> None:
+    guarded()
+    fleet.on("h1", "metis_host.reach", states(state("the file")) | {"retcode": 2})
+    done = metis.reached("configured", "configured", ["carrier"])
+    assert (done["result"], done["comment"]) == (False, "h1 failed with exit code 2")
+
+
+def test_a_busy_host_is_told_of_now_and_then(
+    guarded: Callable[[], State],
+    fleet: Fleet,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guarded()
+    fleet.busy = 6
+    ticks = itertools.count(1000.0, 4.0)
+    monkeypatch.setattr(metis.time, "monotonic", lambda: next(ticks))
+    metis.reached("configured", "configured", ["carrier"])
+    assert 1 < capsys.readouterr().err.count("h1: still at work") < 6
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (gone("silent"), "h1 does not answer"),
+        (returned(None), "h1 failed: None"),
+        (returned(False), "h1 failed: False"),
+        (gone("missing"), "salt-key -a h1"),
+        (gone("late"), "h1 still works on it after 900 s"),
+        (returned(["Rendering SLS failed: x", "y"]), "h1: Rendering SLS failed: x; y"),
+        (returned("The minion function caused an exception"), "h1 failed: The minion function"),
+    ],
+    ids=["silent", "nothing", "false", "missing", "late", "does not render", "exception"],
+)
+def test_a_host_without_a_result_is_a_failure(
+    guarded: Callable[[], State], fleet: Fleet, answer: Answer, words: str
+) -> None:
+    guarded()
+    fleet.on("h1", "metis_host.reach", answer)
+    done = metis.reached("configured", "configured", ["carrier"])
+    assert done["result"] is False
+    assert words in done["comment"]
+
+
+# Who is brought up, who is restarted, who is left alone
+
+
+def _seen(fleet: Fleet, found: dict[str, list[dict[str, Any]]]) -> None:
+    """A first phase in which the instances of hosts were seen so."""
+    for host, instances in found.items():
+        fleet.on(host, "metis_host.reach", states(instances=instances))
+    metis.reached("configured", "configured", ROLES)
+    fleet.jobs.clear()
+
+
+WELL = {
+    "h1": [instance("consul@h1"), instance("carrier@h1")],
+    "h2": [instance("consul@h2"), instance("admin@h2")],
+    "h3": [instance("consul@h3"), instance("ice_via@h3")],
+    "h4": [instance("data@h4:8700"), instance("data@h4:8701"), instance("compute@h4:8800")],
+}
+
+
+def test_what_runs_as_wanted_costs_no_job(guarded: Callable[[], State], fleet: Fleet) -> None:
+    guarded()
+    _seen(fleet, WELL)
+    for role in ROLES:
+        done = metis.reached(f"{role} runs", "running", [role])
+        assert (done["result"], done["changes"]) == (True, {})
+        assert done["comment"] == "all run and are healthy"
+    assert metis.passing("all")["result"] is True
+    assert fleet.jobs == []
+
+
+def test_what_is_down_is_brought_up_together(guarded: Callable[[], State], fleet: Fleet) -> None:
+    guarded()
+    down = {
+        f"h{n}": [instance(f"consul@h{n}", state="absent", healthy=False, since=None)]
+        for n in (1, 2, 3)
+    }
+    _seen(fleet, WELL | down)
+    metis.reached("consul runs", "running", ["consul"])
+    assert fleet.acted() == [["h1", "h2", "h3"]]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"drift": ["/etc/metis/consul/consul.json"]}, {"healthy": False}]
+)
+def test_what_needs_a_restart_has_it_one_host_after_the_other(
+    guarded: Callable[[], State], fleet: Fleet, wrong: dict[str, Any]
+) -> None:
+    guarded()
+    drifted = {f"h{n}": [instance(f"consul@h{n}", **wrong)] for n in (1, 2, 3)}
+    _seen(fleet, WELL | drifted)
+    done = metis.reached("consul runs", "running", ["consul"])
+    assert fleet.acted() == [["h1"], ["h2"], ["h3"]]
+    assert done["result"] is True
+
+
+def test_a_restart_that_fails_leaves_the_others_up(
+    guarded: Callable[[], State], fleet: Fleet
+) -> None:
+    guarded()
+    drifted = {f"h{n}": [instance(f"consul@h{n}", drift=["x"])] for n in (1, 2, 3)}
+    _seen(fleet, WELL | drifted)
+    failed = states(state("consul has its peers", result=False, comment="2 of 3 peers"))
+    fleet.on("h2", "metis_host.reach", failed)
+    done = metis.reached("consul runs", "running", ["consul"])
+    assert done["result"] is False
+    assert done["comment"] == "h2: consul has its peers: 2 of 3 peers"
+    assert fleet.acted() == [["h1"], ["h2"]]
+
+
+def test_who_is_down_comes_before_who_is_restarted(
+    guarded: Callable[[], State], fleet: Fleet
+) -> None:
+    guarded()
+    mixed = {
+        "h1": [instance("consul@h1", drift=["x"])],
+        "h3": [instance("consul@h3", state="down", healthy=False, since=None)],
+    }
+    _seen(fleet, WELL | mixed)
+    metis.reached("consul runs", "running", ["consul"])
+    assert fleet.acted() == [["h3"], ["h1"]]
+
+
+def test_only_the_phase_s_own_roles_count(guarded: Callable[[], State], fleet: Fleet) -> None:
+    guarded()
+    drifted = {"h1": [instance("consul@h1"), instance("carrier@h1", drift=["x"])]}
+    _seen(fleet, WELL | drifted)
+    metis.reached("consul runs", "running", ["consul"])
+    assert fleet.acted() == []
+    metis.reached("carrier runs", "running", ["carrier"])
+    assert fleet.acted() == [["h1"]]
+
+
+def test_hosts_that_were_not_seen_yet_act(guarded: Callable[[], State], fleet: Fleet) -> None:
+    guarded()
+    metis.reached("consul runs", "running", ["consul"])
+    assert fleet.acted() == [["h1", "h2", "h3"]]
+
+
+def test_what_is_seen_after_a_phase_is_what_the_next_one_knows(
+    guarded: Callable[[], State], fleet: Fleet
+) -> None:
+    guarded()
+    down = {"h1": [instance("consul@h1"), instance("carrier@h1", state="down", healthy=False)]}
+    _seen(fleet, WELL | down)
+    fleet.on("h1", "metis_host.reach", states(instances=WELL["h1"]))
+    metis.reached("carrier runs", "running", ["carrier"])
+    metis.reached("carrier runs", "running", ["carrier"])
+    assert len(fleet.acted()) == 1
+
+
+@pytest.mark.parametrize("to", ["configured", "stopped"])
+def test_every_host_acts_where_nothing_is_started(
+    guarded: Callable[[], State], fleet: Fleet, to: str
+) -> None:
+    guarded()
+    _seen(fleet, WELL)
+    metis.reached("phase", to, ["consul"])
+    assert fleet.acted() == [["h1", "h2", "h3"]]
+
+
+def test_a_dry_run_looks_at_every_host_at_once(
+    guarded: Callable[[], State], fleet: Fleet, opts: dict[str, Any]
+) -> None:
+    opts["test"] = True
+    guarded()
+    _seen(fleet, WELL | {"h1": [instance("consul@h1", drift=["x"])]})
+    metis.reached("consul runs", "running", ["consul"])
+    assert fleet.acted() == [["h1", "h2", "h3"]]
+
+
+@pytest.mark.parametrize(
+    ("young", "old"),
+    [
+        (instance("data@h4:8700", since=3001.0), instance("compute@h4:8800")),
+        (instance("data@h4:8700"), instance("compute@h4:8800", since=3001.0)),
+    ],
+)
+def test_fighters_older_than_the_agent_are_started_again(
+    guarded: Callable[[], State], fleet: Fleet, young: dict[str, Any], old: dict[str, Any]
+) -> None:
+    guarded()
+    restarted = {"h1": [instance("consul@h1", since=3000.0), instance("carrier@h1")]}
+    _seen(fleet, WELL | restarted | {"h4": [young, old]})
+    metis.reached("data and compute run", "running", ["data", "compute"])
+    assert fleet.acted() == [["h4"]]
+    assert fleet.jobs[-1][2]["agent_since"] == 3000.0
+    fleet.jobs.clear()
+    # carrier and admin look for consul again by themselves.
+    metis.reached("admin runs", "running", ["admin"])
+    assert fleet.acted() == []
+
+
+# The last gate
+
+
+def test_after_something_was_started_every_host_is_looked_at(
+    guarded: Callable[[], State], fleet: Fleet
+) -> None:
+    guarded()
+    _seen(fleet, WELL | {"h1": [instance("carrier@h1", state="down", healthy=False)]})
+    metis.reached("carrier runs", "running", ["carrier"])
+    for host, instances in WELL.items():
+        fleet.on(host, "metis_instance.status", returned(instances))
+    done = metis.passing("all", 60)
+    assert done["result"] is True
+    assert done["comment"].startswith("9 instances: admin@h2, carrier@h1")
+    assert fleet.jobs[-1] == ("metis_instance.status", ["h1", "h2", "h3", "h4"], {"wait": 60})
+
+
+def test_only_who_was_not_healthy_is_looked_at_where_nothing_was_started(
+    guarded: Callable[[], State], fleet: Fleet
+) -> None:
+    guarded()
+    _seen(fleet, WELL | {"h4": [instance("data@h4:8700", healthy=False), *WELL["h4"][1:]]})
+    fleet.on("h4", "metis_instance.status", returned(WELL["h4"]))
+    assert metis.passing("all")["result"] is True
+    assert fleet.acted("metis_instance.status") == [["h4"]]
+
+
+def test_what_is_not_healthy_is_named_with_its_cause(
+    guarded: Callable[[], State], fleet: Fleet
+) -> None:
+    guarded()
+    _seen(fleet, WELL | {"h4": [instance("data@h4:8700", healthy=False), *WELL["h4"][1:]]})
+    wrong = instance("data@h4:8700", healthy=False, cause="dataService_x is critical")
+    fleet.on("h4", "metis_instance.status", returned([wrong, *WELL["h4"][1:]]))
+    done = metis.passing("all")
+    assert done["result"] is False
+    assert done["comment"] == "data@h4:8700: dataService_x is critical"
+
+
+def test_what_the_verb_was_not_asked_for_need_not_be_healthy(
+    guarded: Callable[[], State], fleet: Fleet, asked: dict[str, Any]
+) -> None:
+    asked["roles"] = "carrier"
+    guarded()
+    consul = instance("consul@h1", healthy=False, cause="consul has no leader")
+    _seen(fleet, {"h1": [consul, instance("carrier@h1")]})
+    fleet.on("h1", "metis_instance.status", returned([consul, instance("carrier@h1")]))
+    assert metis.passing("all")["result"] is True
+
+
+def test_what_its_host_does_not_know_does_not_pass(
+    guarded: Callable[[], State], fleet: Fleet
+) -> None:
+    guarded()
+    _seen(fleet, WELL | {"h4": WELL["h4"][1:]})
+    fleet.on("h4", "metis_instance.status", returned(WELL["h4"][1:]))
+    done = metis.passing("all")
+    assert done["result"] is False
+    assert done["comment"].startswith("data@h4:8700")
+
+
+def test_a_host_that_is_gone_at_the_end_is_a_failure(
+    guarded: Callable[[], State], fleet: Fleet
+) -> None:
+    guarded()
+    _seen(fleet, WELL | {"h4": [instance("data@h4:8700", healthy=False, cause="c")]})
+    fleet.on("h4", "metis_instance.status", gone("silent"))
+    done = metis.passing("all")
+    assert done["result"] is False
+    assert "h4 does not answer" in done["comment"]
+
+
+def test_a_dry_run_looks_at_no_registration(
+    guarded: Callable[[], State], fleet: Fleet, opts: dict[str, Any]
+) -> None:
+    opts["test"] = True
+    guarded()
+    fleet.jobs.clear()
+    assert metis.passing("all")["result"] is True
+    assert fleet.jobs == []

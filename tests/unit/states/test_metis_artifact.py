@@ -1,0 +1,98 @@
+"""An artifact on a host: told beforehand, downloaded from a real server, left alone when right."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from _modules import metis_artifact as module
+from _states import metis_artifact
+from tests.unit import loopback, orgs
+from tests.unit.loopback import Loopback
+from tests.unit.states.predicted import told_and_done
+
+BODY = b"\x7fELF and so on"
+SHA256 = hashlib.sha256(BODY).hexdigest()
+
+
+@pytest.fixture
+def configure_loader_modules(
+    opts: dict[str, Any], file_managed: Any
+) -> dict[ModuleType, dict[str, Any]]:
+    own = {
+        "__opts__": opts,
+        "__salt__": orgs.by_salts_name(module),
+        "__states__": {"file.managed": file_managed},
+    }
+    return {metis_artifact: own}
+
+
+@pytest.fixture
+def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    folder = tmp_path / "release"
+    folder.mkdir()
+    return folder / "carrier"
+
+
+def _look(target: Path) -> list[tuple[str, bytes, int]]:
+    return [
+        (path.name, path.read_bytes(), stat.S_IMODE(path.stat().st_mode))
+        for path in target.parent.iterdir()
+    ]
+
+
+@pytest.mark.parametrize("before", [None, b"an older carrier"])
+def test_an_artifact_is_downloaded_once(
+    opts: dict[str, Any], server: Loopback, target: Path, before: bytes | None
+) -> None:
+    server.answers = [loopback.gives(BODY)]
+    if before:
+        target.write_bytes(before)
+    old = hashlib.sha256(before).hexdigest() if before else None
+
+    def apply() -> dict[str, Any]:
+        return metis_artifact.present(str(target), [server.url()], SHA256, "0755")
+
+    done = told_and_done(opts, apply, lambda: _look(target))
+    assert done["changes"] == {"sha256": {"old": old, "new": SHA256}}
+    assert done["name"] == str(target)
+    assert _look(target) == [("carrier", BODY, 0o755)]
+    assert len(server.asked) == 1
+
+
+def test_a_right_artifact_needs_no_server(opts: dict[str, Any], target: Path) -> None:
+    target.write_bytes(BODY)
+    target.chmod(0o755)
+
+    def apply() -> dict[str, Any]:
+        return metis_artifact.present(str(target), ["http://127.0.0.1:9/"], SHA256, "0755")
+
+    assert told_and_done(opts, apply, lambda: _look(target))["changes"] == {}
+
+
+def test_a_changed_mode_is_set_right(opts: dict[str, Any], target: Path) -> None:
+    target.write_bytes(BODY)
+    target.chmod(0o600)
+
+    def apply() -> dict[str, Any]:
+        return metis_artifact.present(str(target), ["http://127.0.0.1:9/"], SHA256, "0755")
+
+    assert told_and_done(opts, apply, lambda: _look(target))["changes"] == {"mode": "0755"}
+    assert _look(target) == [("carrier", BODY, 0o755)]
+
+
+def test_a_download_that_fails_changes_nothing_and_says_why(server: Loopback, target: Path) -> None:
+    target.write_bytes(b"an older carrier")
+    before = _look(target)
+    server.answers = [loopback.gives(b"", status=503)]
+    done = metis_artifact.present(str(target), [server.url()], SHA256)
+    assert (done["result"], done["changes"]) == (False, {})
+    assert "carrier could not be downloaded" in done["comment"]
+    assert "503" in done["comment"]
+    assert _look(target) == before

@@ -1,0 +1,72 @@
+"""An account of MariaDB: its password goes from the pillar to the server and to nobody else."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+from unittest.mock import Mock, create_autospec
+
+import pytest
+from salt.modules import pillar as pillar_module
+from saltext.mysql.states import mysql_user
+
+from _states import metis_mysql
+
+PASSWORD = "made-on-the-master"
+PLACE = "metis:roles:admin:instances:0:config:spring:datasource:druid:password"
+SOCKET = "/run/mysqld/mysqld.sock"
+
+
+@pytest.fixture
+def pillar() -> Any:
+    return create_autospec(pillar_module.get, return_value=PASSWORD)
+
+
+@pytest.fixture
+def present() -> Any:
+    done = {"name": "metis_admin", "result": True, "changes": {}, "comment": "is there"}
+    return create_autospec(mysql_user.present, return_value=done)
+
+
+@pytest.fixture
+def configure_loader_modules(pillar: Mock, present: Mock) -> dict[ModuleType, dict[str, Any]]:
+    own = {"__salt__": {"pillar.get": pillar}, "__states__": {"mysql_user.present": present}}
+    return {metis_mysql: own}
+
+
+def _account() -> dict[str, Any]:
+    return metis_mysql.account("metis_admin", "127.0.0.1", PLACE, SOCKET)
+
+
+def test_an_account_has_the_password_of_the_pillar(pillar: Mock, present: Mock) -> None:
+    assert _account() == present.return_value
+    (call,) = present.call_args_list
+    assert call.args == ("metis_admin",)
+    assert call.kwargs["password"] == PASSWORD
+    assert call.kwargs["host"] == "127.0.0.1"
+    assert call.kwargs["connection_unix_socket"] == SOCKET
+    (asked,) = pillar.call_args_list
+    assert asked.args[0] == PLACE
+    # Salt 3008 gives asterisks for what it takes for a secret.
+    assert asked.kwargs["unmask"] is True
+
+
+def test_a_minion_without_the_module_is_told_what_to_install(
+    present: Mock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(vars(metis_mysql)["__states__"], "mysql_user.present")
+    done = _account()
+    assert (done["result"], done["changes"]) == (False, {})
+    assert "salt-pip install" in done["comment"]
+    present.assert_not_called()
+
+
+@pytest.mark.parametrize("nothing", ["", None])
+def test_an_account_without_a_password_is_not_made(
+    pillar: Mock, present: Mock, nothing: Any
+) -> None:
+    pillar.return_value = nothing
+    done = _account()
+    assert (done["result"], done["changes"]) == (False, {})
+    assert PLACE in done["comment"]
+    present.assert_not_called()
