@@ -96,6 +96,9 @@ def _instance(name: str, host: dict[str, Any], settings: dict[str, Any]) -> dict
         service_name, tag, port = SERVICES[role]
         service_id = f"{service_name}_{host['address']}_{settings[port]}"
         service = {"id": service_id, "name": service_name, "tag": tag, "port": settings[port]}
+        # As the instance's unit can say it: one template serves every fighter of a kind.
+        number = "%i" if role in ("data", "compute") else settings[port]
+        service["unit_id"] = f"{service_name}_{host['address']}_{number}"
     return {
         "id": identity,
         "role": role,

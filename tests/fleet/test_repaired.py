@@ -89,6 +89,8 @@ def test_a_reboot_of_every_host_at_once_brings_everything_back(org: Organization
     services = requests.get(f"{CONSUL}/v1/agent/services", timeout=10).json()
     assert set(services) == SERVICES
     assert org.lab.host("fleet1").run(["cat", "/etc/metis/carrier/p2p.key"]).stdout == key
+    # Nothing started before consul, and so nothing has to be started again.
+    assert org.changes("deploy") == {}
 
 
 def test_another_data_center_reaches_carrier(org: Organization) -> None:

@@ -214,6 +214,26 @@ def test_units_start_a_program_that_is_there(matrix: Matrix, organization: str, 
             )
 
 
+@each_place
+def test_units_remove_a_stale_registration_first(
+    matrix: Matrix, organization: str, host: str
+) -> None:
+    view = matrix.host(organization, host).view
+    agent = f"http://{view['agent']['address']}:{view['agent']['port']}"
+    units = _units(matrix, organization, host)
+    for role in view["roles"].values():
+        for instance in role["instances"]:
+            for name in instance["units"]:
+                template, at, port = name.removesuffix(".service").partition("@")
+                unit = units.get(f"{template}{at}.service")
+                if unit is None:
+                    continue
+                before = unit.service.get("ExecStartPre", "").replace("%i", port)
+                service = instance["service"] or {"id": None}
+                url = f"{agent}/v1/agent/service/deregister/{service['id']}"
+                assert before.split(" ")[-1] == (url if instance["service"] else ""), name
+
+
 @pytest.fixture
 def systemd(tmp_path: Path) -> Path:
     """A root folder with what units of ours refer to, and programs for them to start."""

@@ -51,6 +51,8 @@ The unit of admin is written:
         directory: {{ admin.current }}
         jar: {{ admin.artifacts.admin_jar.file }}
         jvm: {{ instance.jvm | json }}
+        agent: {{ pillar.metis.agent | json }}
+        service: {{ instance.service | json }}
         writable: [{{ admin.data }}, {{ admin.logs }}]
 
 The web site of admin is written:

@@ -1,6 +1,7 @@
 {%- from "roles/common/program.jinja" import account, release, current with context %}
 {%- set admin = pillar.metis.roles.admin %}
 include:
+  - roles.common.curl
   - roles.common.directories
 {{ account("admin", admin) }}
 {{ release("admin", admin) }}

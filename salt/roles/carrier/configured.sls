@@ -37,6 +37,6 @@ The unit of carrier is written:
         program: {{ carrier.artifacts.carrier.file }}
         config_file: {{ instance.config_file }}
         agent: {{ pillar.metis.agent | json }}
-        service_id: {{ instance.service.id }}
+        service: {{ instance.service | json }}
         data_center: {{ instance.data_center }}
         writable: [{{ carrier.data }}, {{ carrier.logs }}]

@@ -1,5 +1,6 @@
 {%- from "roles/common/program.jinja" import account with context %}
 include:
+  - roles.common.curl
   - roles.common.directories
   - roles.fighter.installed
 {{ account("data", pillar.metis.roles.data) }}

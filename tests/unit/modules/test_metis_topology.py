@@ -51,6 +51,7 @@ def test_every_instance_has_a_name_units_and_a_service() -> None:
                 "name": "carrierService",
                 "tag": "carrier",
                 "port": 10033,
+                "unit_id": "carrierService_10.0.0.1_10033",
             },
         ),
         "consul@h2": ("h2", "10.0.0.2", ["metis-consul.service"], None),
@@ -63,6 +64,7 @@ def test_every_instance_has_a_name_units_and_a_service() -> None:
                 "name": "adminService",
                 "tag": "admin",
                 "port": 9090,
+                "unit_id": "adminService_10.0.0.2_9090",
             },
         ),
         "consul@h3": ("h3", "10.0.0.3", ["metis-consul.service"], None),
@@ -81,6 +83,7 @@ def test_every_instance_has_a_name_units_and_a_service() -> None:
                 "name": "dataService",
                 "tag": "data",
                 "port": 8700,
+                "unit_id": "dataService_10.0.0.4_%i",
             },
         ),
         "data@h4:8701": (
@@ -92,13 +95,20 @@ def test_every_instance_has_a_name_units_and_a_service() -> None:
                 "name": "dataService",
                 "tag": "data",
                 "port": 8701,
+                "unit_id": "dataService_10.0.0.4_%i",
             },
         ),
         "compute@h4:8800": (
             "h4",
             "10.0.0.4",
             ["metis-compute@8800.service"],
-            {"id": "jobService_10.0.0.4_8800", "name": "jobService", "tag": "job", "port": 8800},
+            {
+                "id": "jobService_10.0.0.4_8800",
+                "name": "jobService",
+                "tag": "job",
+                "port": 8800,
+                "unit_id": "jobService_10.0.0.4_%i",
+            },
         ),
     }
 
