@@ -17,6 +17,10 @@ Data = dict[str, Any]
 # keeps units stopped.
 UNITS = "/usr/local/lib/systemd/system"
 
+# Seconds between two health checks. A program is registered as critical until the first, and every
+# start waits for it: the seed's 3 s, and 10 s for admin, are most of a start's time.
+CHECK_INTERVAL = 1
+
 
 def _paths(topology: Data, role: str) -> tuple[str, str, str]:
     paths = topology["paths"]
@@ -155,6 +159,7 @@ def carrier(topology: Data, release: Data, secrets: dict[str, str], instance: Da
         "p2p-max-peers": settings["max_peers"],
         "discovery-server-ip": topology["agent"]["address"],
         "discovery-server-port": topology["agent"]["port"],
+        "discovery-service-health-check-interval": CHECK_INTERVAL * 1000,
     }
     unit, config_file = "metis-carrier.service", f"{configuration}/carrier.yml"
     files = {unit: _files(topology, release, "carrier", unit, config_file, p2p_key)}
@@ -231,7 +236,7 @@ def admin(topology: Data, release: Data, secrets: dict[str, str], instance: Data
                         "ip-address": instance["address"],
                         "prefer-ip-address": True,
                         "health-check-path": f"/{facts['context_path']}/health",
-                        "health-check-interval": "10s",
+                        "health-check-interval": f"{CHECK_INTERVAL}s",
                     },
                     "carrierServiceName": "carrierService",
                 }
@@ -387,7 +392,7 @@ def _fighter(topology: Data, release: Data, instance: Data, own: Data) -> Data:
             "service_port": topology["agent"]["port"],
             "name": instance["service"]["name"],
             "tag": instance["service"]["tag"],
-            "interval": "3s",
+            "interval": f"{CHECK_INTERVAL}s",
             "deregister": "3s",
         },
     }

@@ -146,6 +146,7 @@ def test_carrier_s_configuration() -> None:
         "p2p-priv-key": "/c/carrier/p2p.key",
         "discovery-server-ip": "10.0.0.1",
         "discovery-server-port": 8500,
+        "discovery-service-health-check-interval": 1000,
     }
     assert found["p2p_key"] == "/c/carrier/p2p.key"
     assert found["files"]["metis-carrier.service"] == [
@@ -299,7 +300,7 @@ def _common(role: str, port: int, ports: list[int], name: str, tag: str) -> dict
             "service_port": 8500,
             "name": name,
             "tag": tag,
-            "interval": "3s",
+            "interval": "1s",
             "deregister": "3s",
         },
     }
@@ -408,7 +409,7 @@ def test_admin_registers_as_verbs_look_for_it() -> None:
         "prefer-ip-address": True,
         # The address before it ends with a slash already: `//metis-admin/health`, as upstream.
         "health-check-path": "//metis-admin/health",
-        "health-check-interval": "10s",
+        "health-check-interval": "1s",
     }
 
 

@@ -30,11 +30,12 @@ final class Registration {
         String address = given == null ? ownAddress() : given;
         int port = settings.port();
         id = settings.get(discovery + "instance-id", "adminService_" + address + "_" + port);
+        String interval = settings.get(discovery + "health-check-interval", "10s");
         // No time after which consul would remove it: after a kill it stays, critical.
         body = String.format("{\"ID\":\"%s\",\"Name\":\"adminService\",\"Tags\":[\"admin\"],"
                 + "\"Address\":\"%s\",\"Port\":%d,"
-                + "\"Check\":{\"HTTP\":\"http://%s:%d/%s/health\",\"Interval\":\"10s\"}}",
-                id, address, port, address, port, settings.contextPath());
+                + "\"Check\":{\"HTTP\":\"http://%s:%d/%s/health\",\"Interval\":\"%s\"}}",
+                id, address, port, address, port, settings.contextPath(), interval);
     }
 
     /** Finds the first address that is neither loopback nor IPv6, by the order of interfaces. */
