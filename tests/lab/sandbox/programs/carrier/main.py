@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -26,19 +25,20 @@ class _Stop:
     """SIGTERM and SIGINT end the node in order; ten more of them end it like a panic."""
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
+        # A pipe, as a handler cannot safely wake a thread that waits for an event.
+        self._wakes, self._wake = os.pipe()
         self._further = -1
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._further += 1
-        self._asked.set()
+        os.write(self._wake, b".")
         if self._further == 10:
             os._exit(2)
 
     def wait(self) -> None:
-        self._asked.wait()
+        os.read(self._wakes, 1)
 
 
 def _dial_data_center(host: str, port: str) -> grpc.Channel:

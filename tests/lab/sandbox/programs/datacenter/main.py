@@ -3,7 +3,6 @@
 import argparse
 import logging
 import signal
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +11,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 _LOG = logging.getLogger(__name__)
 _GRACE = 2.0
+_ENDING = {signal.SIGTERM, signal.SIGINT}
 
 
 def main(arguments: Sequence[str], version: str) -> int:
@@ -30,9 +30,9 @@ def main(arguments: Sequence[str], version: str) -> int:
     port = parser.parse_args(arguments).port
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
 
-    asked = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked.set())
+    # Waited for below, and never handled: a handler that wakes a waiting thread deadlocks now and
+    # then when two signals come at once, as systemd's and the loader's do.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
     servicer = health.HealthServicer()
     servicer.set("", health_pb2.HealthCheckResponse.SERVING)
@@ -44,6 +44,6 @@ def main(arguments: Sequence[str], version: str) -> int:
         return 1
     server.start()
     _LOG.info("listening on port %s", port)
-    asked.wait()
+    signal.sigwait(_ENDING)
     server.stop(_GRACE).wait()
     return 0

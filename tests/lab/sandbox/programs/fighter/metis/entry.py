@@ -13,6 +13,7 @@ import requests
 _LOG = logging.getLogger(__name__)
 _POLL = 3.0
 _CLEAN = 1.0
+_ENDING = {signal.SIGTERM, signal.SIGINT}
 
 # Loaded and never used: without the SDK no fighter starts.
 importlib.import_module("channel_sdk.grpc")
@@ -49,15 +50,16 @@ class _Fighter:
             continue  # no task ever ran here
 
     def run(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop.set())
+        # Waited for below, and never handled: a handler cannot safely wake threads.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         if self._registry:
             self._registry.register()
             threading.Thread(target=self._follow_carrier, name="carrier", daemon=True).start()
         self._server.start(self._config["consul"]["name"])
         cleaner = threading.Thread(target=self._clean_tasks, name="task-clean", daemon=True)
         cleaner.start()
-        self._stop.wait()
+        signal.sigwait(_ENDING)
+        self._stop.set()
         _LOG.info("stopping")
         self._server.stop()
         if self._registry:
