@@ -2,7 +2,9 @@
 
 import json
 import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 from tests.lab.fleet import Lab
@@ -49,6 +51,20 @@ class Organization:
         done = self.verb(verb, *options, "--out=json")
         (states,) = json.loads(done.stdout)["data"].values()
         return {s["__id__"]: s["changes"] for s in states.values() if s["changes"]}
+
+    @contextmanager
+    def edited(self, *replaced: tuple[str, str]) -> Iterator[None]:
+        """The organization's file with other text in some places, and then as it was."""
+        file = self.lab.master.root / f"srv/metis-local/pillar/orgs/{NAME}.sls"
+        right = text = file.read_text(encoding="utf-8")
+        for old, new in replaced:
+            assert old in text
+            text = text.replace(old, new)
+        file.write_text(text, encoding="utf-8")
+        try:
+            yield
+        finally:
+            file.write_text(right, encoding="utf-8")
 
     def status(self) -> dict[str, dict[str, str]]:
         """`salt-run metis.status`: instance to its row."""

@@ -31,6 +31,13 @@ The database of admin is created once:
     - require:
       - metis_unit: MariaDB runs
 
+# As long as it runs, admin may log in again with the password that it has.
+admin does not run while its password changes:
+  service.dead:
+    - name: metis-admin.service
+    - prereq:
+      - metis_mysql: The database account of admin exists
+
 The database account of admin exists:
   metis_mysql.account:
     - name: {{ instance.settings.mysql_user | json }}
@@ -80,6 +87,7 @@ admin is healthy over nginx:
   metis_health.answers_http:
     - url: {{ instance.health }}
     - body: Metis-Admin
+    - certificate: {{ instance.tls.shown | json }}
     - unit: metis-admin.service
     - require:
       - metis_unit: nginx runs
