@@ -50,11 +50,31 @@ def _files(topology: Data, release: Data, role: str, unit: str, *own: str) -> li
     return [f"{UNITS}/{unit}", *own, f"{programs}/current", *content]
 
 
+def _tls(topology: Data, secrets: Data, instance: Data) -> Data:
+    """
+    The files of an instance's certificate; where it speaks TLS, what they hold, and which one its
+    server shows.
+    """
+    role = instance["role"]
+    configuration, _, _ = _paths(topology, role)
+    files = {
+        "certificate_file": f"{configuration}/server.crt",
+        "key_file": f"{configuration}/server.key",
+    }
+    content = secrets["certificates"].get(role, {})
+    shown = files["certificate_file"] if content else None
+    return files | content | {"enabled": bool(content), "shown": shown}
+
+
+def _read(tls: Data) -> list[str]:
+    return [tls["certificate_file"], tls["key_file"]] if tls["enabled"] else []
+
+
 def _of_role(topology: Data, role: str) -> list[Data]:
     return [i for i in topology["instances"] if i["role"] == role]
 
 
-def consul(topology: Data, release: Data, secrets: dict[str, str], instance: Data) -> Data:
+def consul(topology: Data, release: Data, secrets: Data, instance: Data) -> Data:
     """
     A consul server (service-contract 1), and the keys that programs read (service-contract 3).
 
@@ -118,7 +138,7 @@ def consul(topology: Data, release: Data, secrets: dict[str, str], instance: Dat
     return {"config_file": config_file, "config": config, **more}
 
 
-def carrier(topology: Data, release: Data, secrets: dict[str, str], instance: Data) -> Data:
+def carrier(topology: Data, release: Data, secrets: Data, instance: Data) -> Data:
     """
     carrier's flat YAML of flag names (service-contract 2).
 
@@ -173,13 +193,13 @@ def carrier(topology: Data, release: Data, secrets: dict[str, str], instance: Da
     }
 
 
-def admin(topology: Data, release: Data, secrets: dict[str, str], instance: Data) -> Data:
+def admin(topology: Data, release: Data, secrets: Data, instance: Data) -> Data:
     """
     admin's ``application-admin.yml`` and its database account (service-contract 7).
 
     Returns ``config_file``, ``config`` (holds the account's password), ``jvm`` (flags),
-    ``mariadb_file``, ``nginx_file``, ``health`` (the URL that nginx serves) and ``files`` (unit to
-    what it reads).
+    ``mariadb_file``, ``nginx_file``, ``tls``, ``health`` (the URL that nginx serves) and ``files``
+    (unit to what it reads).
 
     CLI Example:
 
@@ -272,18 +292,22 @@ def admin(topology: Data, release: Data, secrets: dict[str, str], instance: Data
     ]
     unit, config_file = "metis-admin.service", f"{configuration}/application-admin.yml"
     mariadb, nginx = "/etc/mysql/mariadb.conf.d/60-metis.cnf", "/etc/nginx/conf.d/metis.conf"
+    tls = _tls(topology, secrets, instance)
     files = {
         "mariadb.service": [mariadb],
         unit: _files(topology, release, "admin", unit, config_file),
-        "nginx.service": [nginx],
+        "nginx.service": [nginx, *_read(tls)],
     }
     web = f"http://{instance['address']}:{settings['http_port']}"
+    if tls["enabled"]:
+        web = f"https://{instance['address']}:{settings['https_port']}"
     return {
         "config_file": config_file,
         "config": config,
         "jvm": jvm,
         "mariadb_file": mariadb,
         "nginx_file": nginx,
+        "tls": tls,
         "health": f"{web}{facts['context_path']}/health",
         "files": files,
     }
@@ -301,11 +325,12 @@ _ADMIN_TASKS = {
 }
 
 
-def ice_via(topology: Data, release: Data, secrets: dict[str, str], instance: Data) -> Data:
+def ice_via(topology: Data, release: Data, secrets: Data, instance: Data) -> Data:
     """
     The properties of IceGrid's registry and of Glacier2 (service-contract 5).
 
-    Returns ``icegrid`` and ``glacier2`` (property to value) and ``files`` (unit to what it reads).
+    Returns ``icegrid`` and ``glacier2`` (property to value), ``tls`` and ``files`` (unit to what it
+    reads).
 
     CLI Example:
 
@@ -319,6 +344,17 @@ def ice_via(topology: Data, release: Data, secrets: dict[str, str], instance: Da
     grid, glacier2 = settings["grid_port"], settings["glacier2_port"]
     locator = f"ChannelIceGrid/Locator:tcp -p {grid} -h {address}"
     registry = "IceGrid.Registry."
+    tls = _tls(topology, secrets, instance)
+    protocol = "ssl" if tls["enabled"] else "tcp"
+    secured = {
+        # The seed's Keychain properties are for macOS: Debian's Ice has OpenSSL.
+        "Ice.Plugin.IceSSL": "IceSSL:createIceSSL",
+        "IceSSL.CertFile": tls["certificate_file"],
+        "IceSSL.KeyFile": tls["key_file"],
+        "IceSSL.Protocols": "TLS1_2,TLS1_3",
+        # Ice would want a certificate of every client, of an authority that is ours alone.
+        "IceSSL.VerifyPeer": 0,
+    }
     files = {
         f"metis-{program}.service": [
             f"{UNITS}/metis-{program}.service",
@@ -326,8 +362,10 @@ def ice_via(topology: Data, release: Data, secrets: dict[str, str], instance: Da
         ]
         for program in ("icegrid", "glacier2")
     }
+    files["metis-glacier2.service"] += _read(tls)
     return {
         "files": files,
+        "tls": tls,
         "icegrid": {
             "IceGrid.InstanceName": "ChannelIceGrid",
             "Ice.Default.Locator": locator,
@@ -345,7 +383,7 @@ def ice_via(topology: Data, release: Data, secrets: dict[str, str], instance: Da
         "glacier2": {
             "Glacier2.InstanceName": "ChannelGlacier2",
             "Ice.Default.Locator": locator,
-            "Glacier2.Client.Endpoints": f"tcp -p {glacier2} -h {address}",
+            "Glacier2.Client.Endpoints": f"{protocol} -p {glacier2} -h {address}",
             "Glacier2.PermissionsVerifier": "ChannelGlacier2/NullPermissionsVerifier",
             "Glacier2.SessionTimeout": 30,
             "Glacier2.Client.ForwardContext": 1,
@@ -353,6 +391,7 @@ def ice_via(topology: Data, release: Data, secrets: dict[str, str], instance: Da
             "Glacier2.Client.Trace.Reject": 1,
             "Ice.Trace.Network": 2,
             "Ice.MessageSizeMax": 0,
+            **(secured if tls["enabled"] else {}),
         },
     }
 
@@ -406,7 +445,7 @@ def _fighter(topology: Data, release: Data, instance: Data, own: Data) -> Data:
     }
 
 
-def data(topology: Data, release: Data, secrets: dict[str, str], instance: Data) -> Data:
+def data(topology: Data, release: Data, secrets: Data, instance: Data) -> Data:
     """
     The YAML of a fighter(data) instance (service-contract 6).
 
@@ -425,7 +464,7 @@ def data(topology: Data, release: Data, secrets: dict[str, str], instance: Data)
     return _fighter(topology, release, instance, own)
 
 
-def compute(topology: Data, release: Data, secrets: dict[str, str], instance: Data) -> Data:
+def compute(topology: Data, release: Data, secrets: Data, instance: Data) -> Data:
     """
     The YAML of a fighter(compute) instance (service-contract 6).
 

@@ -2,11 +2,16 @@
 Health of what does not report to consul: web servers and Ice endpoints.
 """
 
+import hashlib
 import socket
+import ssl
 import time
 from collections.abc import Callable
+from typing import Any
 
 import requests
+import requests.adapters
+import salt.exceptions
 
 __virtualname__ = "metis_health"
 
@@ -14,7 +19,18 @@ TIMEOUT = 5
 PAUSE = 0.1
 
 
-def http(url: str, body: str = "") -> str:
+class _Pinned(requests.adapters.HTTPAdapter):
+    """Takes the server that has one certificate, whoever issued it, and no other."""
+
+    def __init__(self, fingerprint: str) -> None:
+        self._fingerprint = fingerprint
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, assert_fingerprint=self._fingerprint, **kwargs)
+
+
+def http(url: str, body: str = "", certificate: str | None = None) -> str:
     """
     Ask a web server.
 
@@ -22,6 +38,8 @@ def http(url: str, body: str = "") -> str:
         Where.
     body
         What the answer must hold.
+    certificate
+        For ``https``: the file with the server's own certificate, which it has to show.
 
     Returns ``""`` when it answered 200 with that body, and else what was wrong.
 
@@ -32,9 +50,17 @@ def http(url: str, body: str = "") -> str:
         salt demo2 metis_health.http http://10.77.0.12/metis-admin/health Hello
     """
     try:
-        answer = requests.get(url, timeout=TIMEOUT)
+        with requests.Session() as session:
+            if certificate:
+                pin = __salt__["metis_certificates.fingerprint"](certificate)
+                session.mount("https://", _Pinned(pin))
+            answer = session.get(url, timeout=TIMEOUT, verify=not certificate)
+    except salt.exceptions.CommandExecutionError as err:
+        return str(err)
     except requests.Timeout:
         return f"{url} does not answer in {TIMEOUT} s"
+    except requests.exceptions.SSLError:
+        return f"{url} does not show the certificate of {certificate}"
     except requests.RequestException:
         return f"{url} cannot be reached"
     if answer.status_code != 200:
@@ -42,13 +68,15 @@ def http(url: str, body: str = "") -> str:
     return "" if body in answer.text else f"{url} answers without {body!r}"
 
 
-def ice(address: str, port: int) -> str:
+def ice(address: str, port: int, certificate: str | None = None) -> str:
     """
     Ask an Ice endpoint: a server greets each connection with a message that starts with ``IceP``
     (Ice protocol, ValidateConnection), so this tells Ice from a port that is merely open.
 
     address, port
         Where.
+    certificate
+        For ``ssl``: the file with the server's own certificate, which it has to show.
 
     Returns ``""`` when it greeted, and else what was wrong.
 
@@ -60,16 +88,34 @@ def ice(address: str, port: int) -> str:
     """
     place = f"Ice endpoint {address}:{port}"
     try:
-        with socket.create_connection((address, port), TIMEOUT) as connection:
+        with socket.create_connection((address, port), TIMEOUT) as plain:
+            connection = _secured(plain, certificate) if certificate else plain
             connection.settimeout(TIMEOUT)
             # A socket with a timeout gives what is there; this reads on until it has four bytes.
             with connection.makefile("rb") as stream:
                 greeting = stream.read(4)
+    except salt.exceptions.CommandExecutionError as err:
+        return f"{place}: {err}"
     except TimeoutError:
         return f"{place} does not answer in {TIMEOUT} s"
+    except ssl.SSLError as err:
+        return f"{place} does not speak TLS: {err.reason}"
     except OSError as err:
         return f"{place}: {err.strerror or err}"
     return "" if greeting == b"IceP" else f"{place} does not greet as Ice does"
+
+
+def _secured(plain: socket.socket, certificate: str) -> ssl.SSLSocket:
+    """A TLS connection to the server that has a certificate, whoever issued it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Not by an issuer and a name, but by the very certificate, below.
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    connection = context.wrap_socket(plain)
+    shown = hashlib.sha256(connection.getpeercert(binary_form=True) or b"").hexdigest()
+    if shown != __salt__["metis_certificates.fingerprint"](certificate):
+        raise salt.exceptions.CommandExecutionError(f"does not show the certificate {certificate}")
+    return connection
 
 
 def _wait(look: Callable[[], str], timeout: float) -> str:
@@ -80,7 +126,7 @@ def _wait(look: Callable[[], str], timeout: float) -> str:
     return wrong
 
 
-def wait_for_http(url: str, body: str, timeout: float) -> str:
+def wait_for_http(url: str, body: str, timeout: float, certificate: str | None = None) -> str:
     """
     As ``http``, asked again until it is well or ``timeout`` seconds are over.
 
@@ -90,10 +136,10 @@ def wait_for_http(url: str, body: str, timeout: float) -> str:
 
         salt demo2 metis_health.wait_for_http http://10.77.0.12/metis-admin/health Hello 30
     """
-    return _wait(lambda: http(url, body), timeout)
+    return _wait(lambda: http(url, body, certificate), timeout)
 
 
-def wait_for_ice(address: str, port: int, timeout: float) -> str:
+def wait_for_ice(address: str, port: int, timeout: float, certificate: str | None = None) -> str:
     """
     As ``ice``, asked again until it is well or ``timeout`` seconds are over.
 
@@ -103,4 +149,4 @@ def wait_for_ice(address: str, port: int, timeout: float) -> str:
 
         salt demo3 metis_health.wait_for_ice 10.77.0.13 10031 30
     """
-    return _wait(lambda: ice(address, port), timeout)
+    return _wait(lambda: ice(address, port, certificate), timeout)

@@ -14,6 +14,9 @@ __virtualname__ = "metis_instance"
 # A program that ended this recently and is being started again is no healthier than a stopped one.
 _UP = ("active", "reloading")
 _PAUSE = 0.5
+# Days before its end from which on a certificate is worth a word: a deploy renews those of the
+# organization's own authority long before.
+_ENDING = 30
 
 
 def _version(pid: int) -> str | None:
@@ -38,6 +41,8 @@ def _registrations(agent: dict[str, Any]) -> tuple[dict[str, str] | None, str]:
 def _gate(role: str, instance: dict[str, Any], address: str) -> str:
     """What is wrong with an instance that its registration does not tell, or ``""``."""
     settings = instance["settings"]
+    if _ends_within(instance, 0):
+        return f"its certificate {instance['tls']['shown']} has ended"
     if role == "consul":
         own = {"address": address, "port": settings["http_port"]}
         try:
@@ -52,12 +57,23 @@ def _gate(role: str, instance: dict[str, Any], address: str) -> str:
         except salt.exceptions.CommandExecutionError as err:
             return str(err)
     if role == "admin":
-        return __salt__["metis_health.http"](instance["health"], "Metis-Admin")
+        shown = instance["tls"]["shown"]
+        return __salt__["metis_health.http"](instance["health"], "Metis-Admin", shown)
     if role == "ice_via":
-        ports = (settings["grid_port"], settings["glacier2_port"])
-        answers = [__salt__["metis_health.ice"](address, port) for port in ports]
+        answers = [
+            __salt__["metis_health.ice"](address, settings["grid_port"]),
+            __salt__["metis_health.ice"](
+                address, settings["glacier2_port"], instance["tls"]["shown"]
+            ),
+        ]
         return "; ".join(filter(None, answers))
     return ""
+
+
+def _ends_within(instance: dict[str, Any], days: int) -> bool:
+    """Whether the certificate that an instance shows ends soon; not where it shows none."""
+    shown = instance.get("tls", {}).get("shown")
+    return bool(shown) and os.path.isfile(shown) and __salt__["x509.expires"](shown, days)
 
 
 def view() -> dict[str, Any]:
@@ -94,8 +110,8 @@ def status(wait: float = 0, seen: dict[str, Any] | None = None) -> list[dict[str
     Returns a mapping an instance: ``id``, ``role``, ``state`` (``running``, ``stopped`` on purpose,
     ``down``, ``absent``), ``since`` (seconds of the epoch), ``version`` (of the process that runs),
     ``registration`` (``passing``, ``warning``, ``critical``, ``absent``, ``unknown``; ``None`` for
-    a role that registers nothing), ``drift`` (files that changed since it started), ``healthy``,
-    ``cause`` (of not being healthy, or ``""``).
+    a role that registers nothing), ``drift`` (files that changed since it started), ``ending``
+    (whether its certificate ends soon), ``healthy``, ``cause`` (of not being healthy, or ``""``).
 
     CLI Example:
 
@@ -188,6 +204,7 @@ def _instance(
         "version": ", ".join(sorted(versions)) or None,
         "registration": registration,
         "drift": drift,
+        "ending": _ends_within(instance, _ENDING),
         "healthy": not cause,
         "cause": cause,
     }

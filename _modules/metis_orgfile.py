@@ -13,6 +13,7 @@ import copy
 import difflib
 import ipaddress
 import re
+import ssl
 import typing
 from typing import Annotated, Any, Literal
 
@@ -25,6 +26,12 @@ except ImportError:
 
 __virtualname__ = "metis_orgfile"
 __func_alias__ = {"json_schema": "schema"}
+
+# Bits of a cipher's key.
+_CIPHER_BITS = 128
+# For TLS 1.2; those of 1.3 are all good. Forward secrecy and authenticated encryption only, which
+# every browser since 2016 has.
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 ROLES = ("consul", "carrier", "admin", "ice_via", "data", "compute")
 
@@ -71,6 +78,17 @@ if HAS_PYDANTIC:
             raise ValueError("must be a size such as 512m or 2g")
         return str(value).lower()
 
+    def _ciphers(value: Any) -> str:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.set_ciphers(str(value))
+        except ssl.SSLError as err:
+            raise ValueError("selects no cipher of OpenSSL: see openssl ciphers -v") from err
+        weak = [c["name"] for c in context.get_ciphers() if c["strength_bits"] < _CIPHER_BITS]
+        if weak:
+            raise ValueError(f"selects weak ciphers: {', '.join(weak)}")
+        return str(value)
+
     # What an editor and docs/pillar.md can know of what only code can tell.
     _IPV4 = {"type": "string", "format": "ipv4"}
     _HOST = {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "hostname"}]}
@@ -79,11 +97,26 @@ if HAS_PYDANTIC:
     _OwnIp = Annotated[str, pydantic.BeforeValidator(_own_ip), pydantic.WithJsonSchema(_IPV4)]
     _Address = Annotated[str, pydantic.BeforeValidator(_host_or_ip), pydantic.WithJsonSchema(_HOST)]
     _Memory = Annotated[str, pydantic.BeforeValidator(_memory), pydantic.WithJsonSchema(_SIZE)]
+    _Ciphers = Annotated[
+        str, pydantic.BeforeValidator(_ciphers), pydantic.WithJsonSchema({"type": "string"})
+    ]
     # Below 1024 a program needs rights that ours do not have; only nginx listens there.
     _Port = Annotated[int, pydantic.Field(ge=1025, le=65535)]
     _AnyPort = Annotated[int, pydantic.Field(ge=1, le=65535)]
     # YAML has lists only; strict would want a tuple.
     _Range = Annotated[tuple[_Port, _Port], pydantic.Field(strict=False)]
+    _File = Annotated[str, pydantic.Field(pattern=r"^(/[A-Za-z0-9._-]+)+$")]
+    _ServerName = Annotated[
+        str, pydantic.Field(pattern=r"^(_|(\*\.)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*)$")
+    ]
+    _CERTIFICATE: Any = pydantic.Field(
+        None,
+        description="File on the master with an own certificate and its chain, PEM. "
+        "Where there is none, the organization's own authority issues one.",
+    )
+    _CERTIFICATE_KEY: Any = pydantic.Field(
+        None, description="File on the master with the key of `certificate`, PEM."
+    )
     _Directory = Annotated[str, pydantic.Field(pattern=r"^(/[A-Za-z0-9._-]+)+$")]
     _Name = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
     # A minion's id: Salt's own choice is the full name of the machine.
@@ -138,9 +171,21 @@ if HAS_PYDANTIC:
 
         web_port: _Port = pydantic.Field(9090, description="The Java program, TCP.")
         http_port: _AnyPort = pydantic.Field(80, description="nginx in front of it, TCP.")
-        server_name: str = pydantic.Field(
+        server_name: _ServerName = pydantic.Field(
             "_", description="nginx's server_name: the console's domain, or `_` for any."
         )
+        enable_tls: bool = pydantic.Field(
+            False, description="Whether nginx serves https; `http_port` then only leads there."
+        )
+        https_port: _AnyPort = pydantic.Field(443, description="nginx with TLS, TCP.")
+        ssl_protocols: list[Literal["TLSv1.2", "TLSv1.3"]] = pydantic.Field(
+            ["TLSv1.2", "TLSv1.3"], min_length=1, description="Which versions of TLS nginx takes."
+        )
+        ssl_ciphers: _Ciphers = pydantic.Field(
+            _CIPHERS, description="Ciphers of TLS 1.2, in OpenSSL's form."
+        )
+        certificate: _File | None = _CERTIFICATE
+        certificate_key: _File | None = _CERTIFICATE_KEY
         mysql_port: _Port = pydantic.Field(3306, description="MariaDB on loopback, TCP.")
         mysql_user: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_]{1,32}$")] = (
             pydantic.Field("metis_admin", description="The program's account in MariaDB.")
@@ -161,6 +206,11 @@ if HAS_PYDANTIC:
         )
         glacier2_port: _Port = pydantic.Field(10031, description="Glacier2, TCP, public.")
         grid_port: _Port = pydantic.Field(10032, description="IceGrid registry, TCP.")
+        protocol: Literal["tcp", "ssl"] = pydantic.Field(
+            "tcp", description="How other organizations speak to Glacier2."
+        )
+        certificate: _File | None = _CERTIFICATE
+        certificate_key: _File | None = _CERTIFICATE_KEY
 
     class _Fighter(_Role):
         thread_pool_size: int = pydantic.Field(10, ge=1, description="Threads that serve requests.")

@@ -81,7 +81,25 @@ def _read(name: str, path: Path) -> dict[str, Any]:
         if wanted is None:
             known = ", ".join(sorted(_files("releases", ".yaml"))) or "none"
             form["faults"].append(_fault("release", problem, f"known are: {known}", named))
-    return __salt__["metis_topology.build"](name, form, wanted)
+    made = __salt__["metis_topology.build"](name, form, wanted)
+    if made["topology"]:
+        made["faults"] = _certificate_faults(made["topology"])
+        made["topology"] = None if made["faults"] else made["topology"]
+    return made
+
+
+def _certificate_faults(topology: dict[str, Any]) -> list[dict[str, Any]]:
+    faults = []
+    for instance in __salt__["metis_topology.instances"](topology):
+        own = instance["settings"].get("certificate")
+        if own and __salt__["metis_topology.speaks_tls"](instance):
+            try:
+                _certificate(topology["org"], instance)
+            except salt.exceptions.CommandExecutionError as err:
+                fix = "correct the file on the master, where Salt's user must be able to read it"
+                place = f"{instance['place']} (certificate)"
+                faults.append(_fault(place, f"cannot be used: {err}", fix, own))
+    return faults
 
 
 def read() -> dict[str, dict[str, Any]]:
@@ -120,6 +138,28 @@ def read() -> dict[str, dict[str, Any]]:
     return orgs
 
 
+def _certificate(org: str, instance: dict[str, Any]) -> dict[str, str]:
+    settings = instance["settings"]
+    if settings["certificate"]:
+        own = (settings["certificate"], settings["certificate_key"])
+        return __salt__["metis_certificates.given"](*own)
+    names = __salt__["metis_topology.server_names"](instance)
+    return __salt__["metis_certificates.issued"](org, instance["role"], names)
+
+
+def _secrets(topology: dict[str, Any], host: str) -> dict[str, Any]:
+    """The secrets that the instances of one host need: made where there are none yet."""
+    org = topology["org"]
+    secured = [
+        instance
+        for instance in __salt__["metis_topology.instances"](topology)
+        if instance["host"] == host and __salt__["metis_topology.speaks_tls"](instance)
+    ]
+    certificates = {instance["role"]: _certificate(org, instance) for instance in secured}
+    passwords = __salt__["metis_secrets.kept"](org, ["mysql_password"])
+    return {**passwords, "certificates": certificates}
+
+
 def pillar(minion_id: str) -> dict[str, Any]:
     """
     The pillar of one minion: the view of a host, or everything for the master's own id.
@@ -136,11 +176,10 @@ def pillar(minion_id: str) -> dict[str, Any]:
     orgs = read()
     if minion_id == MASTER_ID:
         return {"metis": {"orgs": orgs}}
-    for name, org in orgs.items():
+    for org in orgs.values():
         topology = org["topology"]
         if topology and minion_id in topology["hosts"]:
             wanted = release(topology["release"])
-            secrets = __salt__["metis_secrets.kept"](name, ["mysql_password"])
-            args = (topology, wanted, secrets, minion_id)
+            args = (topology, wanted, _secrets(topology, minion_id), minion_id)
             return {"metis": __salt__["metis_topology.view"](*args)}
     return {}

@@ -5,11 +5,14 @@ One file an organization, ``<pki_dir>/metis/<org>.yaml``, mode 0600: among Salt'
 master's user may write whoever that is, and backed up with them.
 """
 
+import copy
 import fcntl
 import os
 import secrets
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import salt.utils.yaml
 
@@ -25,6 +28,38 @@ def _directory() -> Path:
     if directory.stat().st_uid != owner.st_uid:
         os.chown(directory, owner.st_uid, owner.st_gid)
     return directory
+
+
+def edit(org: str, change: Callable[[dict[str, Any]], Any]) -> Any:
+    """
+    Read what is kept of an organization, alter it, and keep what was altered; one at a time.
+
+    org
+        The organization.
+    change
+        Is given all that is kept, alters it where it has to, and returns what the caller wants.
+
+    Returns what ``change`` returns.
+    """
+    directory = _directory()
+    path = directory / f"{org}.yaml"
+    lock = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = salt.utils.yaml.safe_load(path.read_text("utf-8")) if path.exists() else {}
+        before = copy.deepcopy(known)
+        found = change(known)
+        if known != before:
+            owner = directory.stat()
+            with tempfile.NamedTemporaryFile("w", dir=directory, delete=False) as new:
+                new.write(salt.utils.yaml.safe_dump(known, default_flow_style=False))
+                os.fchown(new.fileno(), owner.st_uid, owner.st_gid)
+                new.flush()
+                os.fsync(new.fileno())
+            os.replace(new.name, path)
+    finally:
+        os.close(lock)
+    return found
 
 
 def kept(org: str, names: list[str]) -> dict[str, str]:
@@ -44,22 +79,8 @@ def kept(org: str, names: list[str]) -> dict[str, str]:
 
         salt-run salt.cmd metis_secrets.kept acme '[mysql_password]'
     """
-    directory = _directory()
-    path = directory / f"{org}.yaml"
-    lock = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        known = salt.utils.yaml.safe_load(path.read_text("utf-8")) if path.exists() else {}
-        missing = [name for name in names if name not in known]
-        if missing:
-            known |= {name: secrets.token_urlsafe(24) for name in missing}
-            owner = directory.stat()
-            with tempfile.NamedTemporaryFile("w", dir=directory, delete=False) as new:
-                new.write(salt.utils.yaml.safe_dump(known, default_flow_style=False))
-                os.fchown(new.fileno(), owner.st_uid, owner.st_gid)
-                new.flush()
-                os.fsync(new.fileno())
-            os.replace(new.name, path)
-    finally:
-        os.close(lock)
-    return {name: known[name] for name in names}
+
+    def change(known: dict[str, Any]) -> dict[str, str]:
+        return {name: known.setdefault(name, secrets.token_urlsafe(24)) for name in names}
+
+    return edit(org, change)

@@ -39,7 +39,12 @@ PORTS: dict[str, dict[str, tuple[str, ...]]] = {
         "p2p_udp_port": ("udp",),
         "pprof_port": ("tcp",),
     },
-    "admin": {"web_port": ("tcp",), "http_port": ("tcp",), "mysql_port": ("tcp",)},
+    "admin": {
+        "web_port": ("tcp",),
+        "http_port": ("tcp",),
+        "https_port": ("tcp",),
+        "mysql_port": ("tcp",),
+    },
     "ice_via": {"glacier2_port": ("tcp",), "grid_port": ("tcp",)},
     "data": {"port": ("tcp",)},
     "compute": {"port": ("tcp",)},
@@ -209,6 +214,8 @@ def _port_faults(found: list[dict[str, Any]]) -> list[Fault]:
     for instance in found:
         for setting, protocols in PORTS[instance["role"]].items():
             port = instance["settings"][setting]
+            if setting == "https_port" and not instance["settings"]["enable_tls"]:
+                continue
             for protocol in protocols:
                 user = (setting, instance["place"])
                 other = taken.setdefault((instance["host"], protocol, port), user)
@@ -245,6 +252,61 @@ def _port_faults(found: list[dict[str, Any]]) -> list[Fault]:
                     )
                 )
     return faults
+
+
+def speaks_tls(instance: dict[str, Any]) -> bool:
+    """
+    Whether an instance needs a certificate.
+
+    instance
+        Of a topology.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_topology.speaks_tls '{role: consul, settings: {}}'
+    """
+    settings = instance["settings"]
+    return settings.get("enable_tls", False) or settings.get("protocol") == "ssl"
+
+
+def server_names(instance: dict[str, Any]) -> list[str]:
+    """
+    What clients call an instance, as subject alternative names of its certificate.
+
+    instance
+        Of a topology, of a role that can speak TLS.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_topology.server_names '{...}'
+    """
+    settings = instance["settings"]
+    names = [settings.get("server_name", "_"), settings.get("external_address")]
+    called = [name for name in names if name and name != "_"]
+    return [
+        f"{'IP' if re.fullmatch(r'[0-9.]+', name) else 'DNS'}:{name}"
+        for name in dict.fromkeys([*called, instance["host"], instance["address"]])
+    ]
+
+
+def _certificate_faults(found: list[dict[str, Any]]) -> list[Fault]:
+    return [
+        _fault(
+            f"{instance['place']} ({missing})",
+            f"is missing, and {there} is given",
+            "give both, or neither for one of the organization's own authority",
+        )
+        for instance in found
+        for missing, there in (
+            ("certificate", "certificate_key"),
+            ("certificate_key", "certificate"),
+        )
+        if instance["settings"].get(there) and not instance["settings"].get(missing)
+    ]
 
 
 def _release_faults(release: dict[str, Any], found: list[dict[str, Any]]) -> list[Fault]:
@@ -303,6 +365,7 @@ def build(name: str, form: dict[str, Any], release: dict[str, Any] | None) -> di
             if not any(place.startswith(fault["place"]) for place in places)
         ),
         *_port_faults(found),
+        *_certificate_faults(found),
         *(_release_faults(release, found) if release else []),
     ]
     if faults or release is None:
@@ -328,7 +391,7 @@ def build(name: str, form: dict[str, Any], release: dict[str, Any] | None) -> di
 
 
 def view(
-    topology: dict[str, Any], release: dict[str, Any], secrets: dict[str, str], host: str
+    topology: dict[str, Any], release: dict[str, Any], secrets: dict[str, Any], host: str
 ) -> dict[str, Any]:
     """
     What one host may know: its own instances, the addresses that they need, their secrets.
@@ -338,7 +401,8 @@ def view(
     release
         The release file's content.
     secrets
-        Of the whole organization, by name; only those of the host's roles go into the view.
+        By name, and ``certificates``: role to certificate and key. Only those of the host's roles
+        go into the view.
     host
         A host of the topology.
 

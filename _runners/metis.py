@@ -61,6 +61,8 @@ def _rows(instances: list[dict[str, Any]], answers: dict[str, Any]) -> list[dict
                 "registered": found["registration"] or "-",
                 "health": "healthy" if found["healthy"] else found["cause"],
             }
+            if found["ending"] and found["healthy"]:
+                row["health"] += "; its certificate ends soon: run metis.deploy"
             if found["drift"]:
                 row["health"] += f"; changed since it started: {', '.join(found['drift'])}"
         rows.append(row)
@@ -100,3 +102,24 @@ def _status(org: str | None) -> dict[str, Any]:
     rows = _rows(request["instances"], answers)
     retcode = 0 if all(row["health"] == "healthy" for row in rows) else 1
     return _shown(rows, retcode)
+
+
+def ca(org: str | None = None) -> dict[str, Any]:
+    """
+    The certificate of an organization's own authority, PEM: what a browser or an Ice client has to
+    trust, where the organization's servers have no certificate of the operator's own.
+
+    org
+        The organization; may be left out where there is one.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run metis.ca org=demo
+    """
+    orgs = __salt__["salt.cmd"]("metis_orgs.read")
+    request = __salt__["salt.cmd"]("metis_verb.request", {"org": org}, orgs)
+    if request["error"]:
+        return _shown(request["error"], 1)
+    return _shown(__salt__["salt.cmd"]("metis_certificates.authority", request["org"]).strip(), 0)

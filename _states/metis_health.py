@@ -20,7 +20,14 @@ def _gate(name: str, unit: str, look: Callable[[float], str], timeout: float) ->
     return ret | {"result": False, "comment": __salt__["metis_unit.explain"](wrong, unit)}
 
 
-def answers_http(name: str, url: str, body: str, unit: str, timeout: float = 60) -> State:
+def answers_http(
+    name: str,
+    url: str,
+    body: str,
+    unit: str,
+    certificate: str | None = None,
+    timeout: float = 60,
+) -> State:
     """
     A web server answers 200 with what is expected.
 
@@ -32,15 +39,26 @@ def answers_http(name: str, url: str, body: str, unit: str, timeout: float = 60)
         What the answer must hold.
     unit
         Whose journal explains a failure.
+    certificate
+        For ``https``: the file with the server's own certificate, which it has to show.
     timeout
         Seconds.
     """
-    return _gate(
-        name, unit, lambda left: __salt__["metis_health.wait_for_http"](url, body, left), timeout
-    )
+
+    def look(left: float) -> str:
+        return __salt__["metis_health.wait_for_http"](url, body, left, certificate)
+
+    return _gate(name, unit, look, timeout)
 
 
-def answers_ice(name: str, address: str, port: int, unit: str, timeout: float = 60) -> State:
+def answers_ice(
+    name: str,
+    address: str,
+    port: int,
+    unit: str,
+    certificate: str | None = None,
+    timeout: float = 60,
+) -> State:
     """
     An Ice endpoint greets a new connection.
 
@@ -50,9 +68,13 @@ def answers_ice(name: str, address: str, port: int, unit: str, timeout: float = 
         Where.
     unit
         Whose journal explains a failure.
+    certificate
+        For ``ssl``: the file with the server's own certificate, which it has to show.
     timeout
         Seconds.
     """
-    return _gate(
-        name, unit, lambda left: __salt__["metis_health.wait_for_ice"](address, port, left), timeout
-    )
+
+    def look(left: float) -> str:
+        return __salt__["metis_health.wait_for_ice"](address, port, left, certificate)
+
+    return _gate(name, unit, look, timeout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,6 +40,10 @@ class Loopback:
         self.asked.append(f"{handler.command} {handler.path}")
         handler.close_connection = True
         self.answers[min(number, len(self.answers) - 1)](handler)
+
+    def secure(self, context: ssl.SSLContext) -> None:
+        """Speak TLS from now on."""
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def url(self, path: str = "artifact") -> str:
         """Give the address of something on it."""

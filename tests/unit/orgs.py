@@ -96,9 +96,11 @@ def topology(file: dict[str, Any] | None = None) -> dict[str, Any]:
     return whole
 
 
-def views(whole: dict[str, Any], password: str = MADE) -> dict[str, Any]:
+def views(
+    whole: dict[str, Any], password: str = MADE, certificates: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Give every host's view of a topology."""
-    secrets = {"mysql_password": password}
+    secrets = {"mysql_password": password, "certificates": certificates or {}}
     return {host: metis_topology.view(whole, RELEASE, secrets, host) for host in whole["hosts"]}
 
 

@@ -1,7 +1,9 @@
+{%- from "roles/common/certificate.jinja" import certificate with context %}
 {%- set admin = pillar.metis.roles.admin %}
 {%- set instance = admin.instances[0] %}
 include:
   - roles.admin.installed
+{{ certificate("admin", admin) }}
 
 The settings of MariaDB are written:
   file.managed:
@@ -66,6 +68,8 @@ The web site of admin is written:
     - context:
         org: {{ pillar.metis.org | json }}
         settings: {{ instance.settings | json }}
+        certificate_file: {{ instance.tls.certificate_file }}
+        key_file: {{ instance.tls.key_file }}
         context_path: {{ admin.facts.context_path }}
         web_files: {{ admin.current }}/network
     - require:

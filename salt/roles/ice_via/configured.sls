@@ -1,7 +1,9 @@
+{%- from "roles/common/certificate.jinja" import certificate with context %}
 {%- set ice_via = pillar.metis.roles.ice_via %}
 {%- set instance = ice_via.instances[0] %}
 include:
   - roles.ice_via.installed
+{{ certificate("ice_via", ice_via) }}
 
 The directory for the registry of IceGrid exists:
   file.directory:

@@ -1,7 +1,7 @@
 {%- set instance = pillar.metis.roles.ice_via.instances[0] %}
 include:
   - roles.ice_via.configured
-{% for program, port in (("icegrid", "grid_port"), ("glacier2", "glacier2_port")) %}
+{% for program, port, certificate in (("icegrid", "grid_port", None), ("glacier2", "glacier2_port", instance.tls.shown)) %}
 {{ program }} runs:
   metis_unit.running:
     - name: metis-{{ program }}.service
@@ -16,6 +16,7 @@ include:
   metis_health.answers_ice:
     - address: {{ pillar.metis.address }}
     - port: {{ instance.settings[port] }}
+    - certificate: {{ certificate | json }}
     - unit: metis-{{ program }}.service
     - require:
       - metis_unit: {{ program }} runs

@@ -36,6 +36,10 @@ metis:
     web_port: 19090
     http_port: 18080
     server_name: admin.example
+    enable_tls: true
+    https_port: 18443
+    ssl_protocols: [TLSv1.3]
+    ssl_ciphers: ECDHE+AESGCM
     mysql_port: 13306
     mysql_user: "10086"
     mysql_password: "it's \"quoted\": {{ '{{ no }}' }} #\\ %i $x"
@@ -44,6 +48,7 @@ metis:
     external_address: 203.0.113.3
     glacier2_port: 21031
     grid_port: 21032
+    protocol: ssl
   data:
     port: 18700
     task_port_range: [33000, 33100]

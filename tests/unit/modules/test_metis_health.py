@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
-from _modules import metis_health
-from tests.unit import loopback
+from _modules import metis_certificates, metis_health
+from tests.unit import certificates, loopback
 from tests.unit.loopback import Loopback
 
 # What Ice 3.7's server sends first: ValidateConnection.
@@ -91,6 +95,80 @@ def test_without_time_a_web_server_is_asked_once(server: Loopback) -> None:
     server.answers = [loopback.gives(b"", status=502)]
     assert "answers 502" in metis_health.wait_for_http(server.url(), "", 0)
     assert len(server.asked) == 1
+
+
+# TLS
+
+
+@pytest.fixture
+def configure_loader_modules(tmp_path: Path) -> dict[ModuleType, dict[str, Any]]:
+    made = certificates.wired(tmp_path)
+    return made | {metis_health: {"__salt__": made[metis_certificates]["__salt__"]}}
+
+
+class Secured:
+    """The files of a server's certificate, and a TLS context with it."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        made = metis_certificates.issued("acme", name, ["IP:127.0.0.1"])
+        self.file = str(folder / f"{name}.crt")
+        Path(self.file).write_text(made["certificate"])
+        key = folder / f"{name}.key"
+        key.write_text(made["key"])
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(self.file, key)
+
+
+@pytest.fixture
+def secured(tmp_path: Path) -> Secured:
+    return Secured(tmp_path, "admin")
+
+
+@pytest.fixture
+def another(tmp_path: Path) -> Secured:
+    return Secured(tmp_path, "other")
+
+
+def test_a_web_server_shows_its_certificate(
+    server: Loopback, secured: Secured, another: Secured
+) -> None:
+    server.answers = [loopback.gives(b"Hello, Metis-Admin")]
+    server.secure(secured.context)
+    url = server.url().replace("http:", "https:")
+    assert metis_health.http(url, "Metis-Admin", secured.file) == ""
+    assert metis_health.wait_for_http(url, "Metis-Admin", 0, secured.file) == ""
+    wrong = metis_health.http(url, "Metis-Admin", another.file)
+    assert wrong == f"{url} does not show the certificate of {another.file}"
+    assert (
+        metis_health.http(url, "Metis-Admin", "/none.crt") == "/none.crt: No such file or directory"
+    )
+
+
+def test_a_web_server_without_tls_is_not_well(server: Loopback, secured: Secured) -> None:
+    server.answers = [loopback.gives(b"Hello, Metis-Admin")]
+    url = server.url().replace("http:", "https:")
+    assert metis_health.http(url, "", secured.file).startswith(url)
+
+
+def test_an_ice_endpoint_shows_its_certificate(secured: Secured, another: Secured) -> None:
+    def serve(connection: socket.socket) -> None:
+        # A client that does not want this certificate goes away.
+        with suppress(OSError), secured.context.wrap_socket(connection, True) as wrapped:
+            wrapped.sendall(GREETING)
+
+    with _endpoint(serve) as port:
+        place = f"Ice endpoint 127.0.0.1:{port}"
+        assert metis_health.ice("127.0.0.1", port, secured.file) == ""
+        assert metis_health.wait_for_ice("127.0.0.1", port, 0, secured.file) == ""
+        assert metis_health.ice("127.0.0.1", port, another.file) == (
+            f"{place}: does not show the certificate {another.file}"
+        )
+
+
+def test_an_ice_endpoint_without_tls_is_not_well(secured: Secured) -> None:
+    with _endpoint(lambda connection: connection.sendall(GREETING)) as port:
+        wrong = metis_health.ice("127.0.0.1", port, secured.file)
+    assert wrong.startswith(f"Ice endpoint 127.0.0.1:{port} does not speak TLS")
 
 
 # Ice

@@ -15,6 +15,7 @@ from unittest.mock import create_autospec
 import pytest
 from salt.exceptions import CommandExecutionError
 from salt.modules import pillar as pillar_module
+from salt.modules import x509_v2
 
 from _modules import metis_consul, metis_health, metis_instance, metis_unit
 from tests.unit import orgs
@@ -35,6 +36,7 @@ class World:
         self.keys: dict[str, str | None] = {}
         self.http = ""
         self.ice: dict[int, str] = {}
+        self.days_left = 300
         self.waited: list[tuple[str, float]] = []
         self.pillar = create_autospec(
             pillar_module.items, side_effect=lambda *args, **kwargs: {"metis": self.view}
@@ -52,8 +54,8 @@ class World:
             metis_consul.wait_for_service: wait,
             metis_consul.cluster: self._clustered,
             metis_consul.key: lambda agent, name: self.keys.get(name),
-            metis_health.http: lambda url, body="": self.http,
-            metis_health.ice: lambda address, port: self.ice.get(port, ""),
+            metis_health.http: lambda url, body="", certificate=None: self.http,
+            metis_health.ice: lambda address, port, certificate=None: self.ice.get(port, ""),
         }
         return {
             f"{function.__module__.rpartition('.')[2]}.{function.__name__}": create_autospec(
@@ -89,6 +91,9 @@ def configure_loader_modules(world: World) -> dict[ModuleType, dict[str, Any]]:
     functions = world.functions() | orgs.by_salts_name(metis_unit)
     functions["cmd.run_all"] = world.systemd.run_all
     functions["pillar.items"] = world.pillar
+    functions["x509.expires"] = create_autospec(
+        x509_v2.expires, side_effect=lambda certificate, days=0: world.days_left <= days
+    )
     opts = {"id": "h4"}
     return orgs.wired() | {
         metis_unit: {"__salt__": functions},
@@ -149,6 +154,7 @@ def test_where_all_is_well_every_instance_is_healthy(on: Any, host: str, ids: li
             "version": None,
             "registration": "passing" if registers else None,
             "drift": [],
+            "ending": False,
             "healthy": True,
             "cause": "",
         }
@@ -388,3 +394,34 @@ def test_a_view_that_is_given_is_not_asked_for(on: Any, world: World) -> None:
     world.view = {}
     assert len(metis_instance.status(seen=seen)) == 3
     world.pillar.assert_not_called()
+
+
+# Certificates
+
+
+@pytest.fixture
+def secured(on: Any, tmp_path: Path) -> Any:
+    """The host of admin, which shows a certificate that ends in so many days."""
+
+    def put(days: int) -> Found:
+        world = on("h2")
+        world.days_left = days
+        shown = tmp_path / "server.crt"
+        shown.touch()
+        world.view["roles"]["admin"]["instances"][0]["tls"]["shown"] = str(shown)
+        return _status()
+
+    return put
+
+
+@pytest.mark.parametrize(("days", "ending"), [(31, False), (30, True), (1, True)])
+def test_a_certificate_that_ends_soon_is_told(secured: Any, days: int, ending: bool) -> None:
+    found = secured(days)
+    assert (found["admin@h2"]["healthy"], found["admin@h2"]["ending"]) == (True, ending)
+    assert found["consul@h2"]["ending"] is False
+
+
+def test_a_certificate_that_has_ended_is_not_healthy(secured: Any, tmp_path: Path) -> None:
+    found = secured(0)["admin@h2"]
+    assert found["healthy"] is False
+    assert found["cause"] == f"its certificate {tmp_path / 'server.crt'} has ended"

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import salt.config
 import yaml
+from cryptography import x509
 from salt.exceptions import CommandExecutionError
 
-from _modules import metis_orgs, metis_secrets
-from tests.unit import orgs
+from _modules import metis_certificates, metis_orgs
+from tests.unit import certificates, orgs
 
 
 @pytest.fixture
@@ -32,12 +33,9 @@ def configure_loader_modules(roots: list[Path], tmp_path: Path) -> dict[ModuleTy
         "pillar_roots": {"base": [str(root) for root in roots]},
         "pki_dir": str(tmp_path / "pki"),
     }
-    pure = orgs.wired()
-    functions = next(iter(pure.values()))["__salt__"] | orgs.by_salts_name(metis_secrets)
-    return pure | {
-        metis_orgs: {"__opts__": opts, "__salt__": functions},
-        metis_secrets: {"__opts__": opts},
-    }
+    pure, made = orgs.wired(), certificates.wired(tmp_path / "pki")
+    functions = next(iter(pure.values()))["__salt__"] | made[metis_certificates]["__salt__"]
+    return pure | made | {metis_orgs: {"__opts__": opts, "__salt__": functions}}
 
 
 def _write(root: Path, name: str, file: Any) -> None:
@@ -202,3 +200,89 @@ def test_a_master_without_pydantic_is_told_what_to_install(
 def test_a_release_is_read_by_its_name() -> None:
     assert metis_orgs.release("0.3.0") == orgs.RELEASE
     assert metis_orgs.release("0.9.9") is None
+
+
+# Certificates
+
+
+SECURED = {
+    "admin": {"enable_tls": True, "server_name": "console.acme.example"},
+    "ice_via": {"external_address": "ice.acme.example", "protocol": "ssl"},
+}
+
+
+def _tls(host: str, role: str) -> dict[str, Any]:
+    tls: dict[str, Any] = metis_orgs.pillar(host)["metis"]["roles"][role]["instances"][0]["tls"]
+    return tls
+
+
+def test_who_speaks_tls_has_a_certificate_that_stays(roots: list[Path]) -> None:
+    _write(roots[0], "acme", orgs.org_file(**SECURED))
+    admin, ice_via = _tls("h2", "admin"), _tls("h3", "ice_via")
+    for tls, names in (
+        (admin, ["console.acme.example", "h2"]),
+        (ice_via, ["ice.acme.example", "h3"]),
+    ):
+        assert tls["enabled"] is True
+        found = x509.load_pem_x509_certificate(tls["certificate"].encode())
+        alternative = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert alternative.get_values_for_type(x509.DNSName) == names
+    assert admin["key"] != ice_via["key"]
+    assert (_tls("h2", "admin"), _tls("h3", "ice_via")) == (admin, ice_via)
+
+
+def test_a_key_is_seen_by_its_own_host_only(roots: list[Path], tmp_path: Path) -> None:
+    _write(roots[0], "acme", orgs.org_file(**SECURED))
+    keys = {"h2": _tls("h2", "admin")["key"], "h3": _tls("h3", "ice_via")["key"]}
+    kept = yaml.safe_load((tmp_path / "pki/metis/acme.yaml").read_text())
+    authority = kept["certificates"]["authority"]["key"]
+    for host in ("h1", "h2", "h3", "h4", "metis_master"):
+        seen = str(metis_orgs.pillar(host))
+        assert {owner for owner, key in keys.items() if repr(key)[1:-1] in seen} <= {host}
+        assert repr(authority)[1:-1] not in seen
+
+
+def test_without_tls_no_authority_is_made(roots: list[Path], tmp_path: Path) -> None:
+    _write(roots[0], "acme", orgs.org_file())
+    assert _tls("h2", "admin")["enabled"] is False
+    assert "certificates" not in yaml.safe_load((tmp_path / "pki/metis/acme.yaml").read_text())
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> dict[str, str]:
+    made = metis_certificates.issued("own", "admin", ["DNS:console.acme.example"])
+    files = {"certificate": tmp_path / "own.crt", "certificate_key": tmp_path / "own.key"}
+    files["certificate"].write_text(made["certificate"])
+    files["certificate_key"].write_text(made["key"])
+    return {setting: str(file) for setting, file in files.items()}
+
+
+def test_the_operator_s_own_certificate_is_used(roots: list[Path], own: dict[str, str]) -> None:
+    _write(roots[0], "acme", orgs.org_file(admin={"enable_tls": True} | own))
+    tls = _tls("h2", "admin")
+    assert tls["certificate"] == Path(own["certificate"]).read_text()
+    assert tls["key"] == Path(own["certificate_key"]).read_text()
+
+
+def test_an_own_certificate_that_cannot_be_used_is_a_fault(
+    roots: list[Path], own: dict[str, str]
+) -> None:
+    Path(own["certificate_key"]).unlink()
+    _write(roots[0], "acme", orgs.org_file(admin={"enable_tls": True} | own))
+    fault = _only_fault("acme")
+    assert fault["place"] == "hosts.h2.roles[1] (certificate)"
+    assert f"{own['certificate_key']}: No such file" in fault["problem"]
+    # Where no TLS is spoken, nobody reads it.
+    _write(roots[0], "acme", orgs.org_file(admin=own))
+    assert metis_orgs.read()["acme"]["faults"] == []
+
+
+@pytest.mark.parametrize("left_out", ["certificate", "certificate_key"])
+def test_half_of_an_own_certificate_is_a_fault(
+    roots: list[Path], own: dict[str, str], left_out: str
+) -> None:
+    del own[left_out]
+    _write(roots[0], "acme", orgs.org_file(admin={"enable_tls": True} | own))
+    fault = _only_fault("acme")
+    assert fault["place"] == f"hosts.h2.roles[1] ({left_out})"
+    assert "is missing" in fault["problem"]

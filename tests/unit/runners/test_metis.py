@@ -11,7 +11,7 @@ import pytest
 from salt.exceptions import CommandExecutionError
 from salt.runners import salt as salt_runner
 
-from _modules import metis_fleet, metis_orgs
+from _modules import metis_certificates, metis_fleet, metis_orgs
 from _output import metis_table
 from _runners import metis
 from tests.unit import orgs
@@ -42,7 +42,7 @@ def _instance(name: str, **others: Any) -> dict[str, Any]:
         "state": "running",
         "since": None,
     }
-    own |= {"version": "0.3.0", "registration": "passing", "drift": []}
+    own |= {"version": "0.3.0", "registration": "passing", "drift": [], "ending": False}
     return own | {"healthy": True, "cause": ""} | others
 
 
@@ -84,6 +84,9 @@ def configure_loader_modules(
     functions = next(iter(pure.values()))["__salt__"] | {
         "metis_orgs.read": create_autospec(metis_orgs.read, return_value=known),
         "metis_fleet.run": fleet,
+        "metis_certificates.authority": create_autospec(
+            metis_certificates.authority, side_effect=lambda org: f"the authority of {org}\n"
+        ),
     }
 
     def cmd(fun: str, *args: Any, **kwargs: Any) -> Any:
@@ -238,3 +241,23 @@ def test_an_error_is_a_text_with_a_code(known: dict[str, Any], fleet: Mock) -> N
         assert words in shown["data"]
         assert shown["retcode"] == 1
     fleet.assert_not_called()
+
+
+def test_a_certificate_that_ends_soon_is_told(answers: dict[str, Answer], acme: None) -> None:
+    answers["h3"] = _answered([_instance("consul@h3"), _instance("ice_via@h3", ending=True)])
+    rows, code = _rows()
+    assert code == 1
+    assert rows["ice_via@h3"]["health"] == "healthy; its certificate ends soon: run metis.deploy"
+
+
+def test_the_authority_of_an_organization(acme: None) -> None:
+    assert (
+        metis.ca("acme")
+        == metis.ca()
+        == {
+            "data": "the authority of acme",
+            "outputter": "metis_table",
+            "retcode": 0,
+        }
+    )
+    assert metis.ca("other")["retcode"] == 1

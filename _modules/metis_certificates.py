@@ -1,0 +1,189 @@
+"""
+Certificates for TLS: an organization's own authority on the master, or the operator's own files.
+
+Keys and certificates of the authority are kept with the organization's other secrets
+(``metis_secrets``). A certificate and its key reach a host through its pillar, and the authority's
+key reaches none. Made by Salt's own x509 module.
+"""
+
+import hashlib
+import re
+import ssl
+from pathlib import Path
+from typing import Any
+
+import salt.exceptions
+
+__virtualname__ = "metis_certificates"
+
+AUTHORITY = "authority"
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+# What Salt's x509 module raises of what is none; some of what lies below slips through it.
+_NOT_PEM = (
+    salt.exceptions.CommandExecutionError,
+    salt.exceptions.SaltInvocationError,
+    ValueError,
+    IndexError,
+)
+# Days. Renewed certificates get to the hosts with the next deploy or highstate, so there has to be
+# time for one. Browsers refuse what is valid for more than 398 days.
+VALID = 397
+RENEWED_BEFORE = 90
+AUTHORITY_VALID = 3650
+# A certificate must not outlive the authority.
+AUTHORITY_RENEWED_BEFORE = VALID + 30
+
+
+def _key() -> str:
+    return __salt__["x509.create_private_key"](algo="ec", keysize=256)
+
+
+def _ends_within(certificate: str, days: int) -> bool:
+    return __salt__["x509.expires"](certificate, days)
+
+
+def _authority(org: str, known: dict[str, Any]) -> dict[str, str]:
+    """The authority, made or renewed. It keeps its key, so that what it issued stays good."""
+    found = known.setdefault("certificates", {}).setdefault(AUTHORITY, {})
+    found.setdefault("key", _key())
+    if "certificate" not in found or _ends_within(found["certificate"], AUTHORITY_RENEWED_BEFORE):
+        found["certificate"] = __salt__["x509.create_certificate"](
+            signing_private_key=found["key"],
+            CN=f"Metis {org}",
+            basicConstraints="critical, CA:TRUE, pathlen:0",
+            keyUsage="critical, cRLSign, keyCertSign",
+            subjectKeyIdentifier="hash",
+            days_valid=AUTHORITY_VALID,
+        )
+    return found
+
+
+def _text(file: str) -> str:
+    try:
+        return Path(file).read_text("ascii")
+    except OSError as err:
+        raise salt.exceptions.CommandExecutionError(f"{file}: {err.strerror}") from err
+    except UnicodeDecodeError as err:
+        raise salt.exceptions.CommandExecutionError(f"{file} is not PEM") from err
+
+
+def authority(org: str) -> str:
+    """
+    The certificate of an organization's authority, which clients have to trust, PEM. It is made
+    where there is none.
+
+    org
+        The organization.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_certificates.authority acme
+    """
+    return __salt__["metis_secrets.edit"](org, lambda known: _authority(org, known)["certificate"])
+
+
+def issued(org: str, name: str, names: list[str]) -> dict[str, str]:
+    """
+    A server's certificate and key, issued by the organization's authority: made where there is
+    none, where it names others, or where it ends soon.
+
+    org
+        The organization.
+    name
+        Whose certificate it is, such as ``admin``.
+    names
+        What clients call the server, as subject alternative names (``DNS:console.acme.example``,
+        ``IP:10.0.0.2``); the first is the common name too.
+
+    Returns ``{"certificate": ..., "key": ...}``, PEM.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_certificates.issued acme admin '["IP:10.0.0.2"]'
+    """
+
+    def change(known: dict[str, Any]) -> dict[str, str]:
+        signing = _authority(org, known)
+        found = known["certificates"].setdefault(name, {})
+        if found.get("names") != names or _ends_within(found["certificate"], RENEWED_BEFORE):
+            found["names"] = list(names)
+            found["key"] = _key()
+            found["certificate"] = __salt__["x509.create_certificate"](
+                signing_private_key=signing["key"],
+                signing_cert=signing["certificate"],
+                private_key=found["key"],
+                CN=names[0].partition(":")[2],
+                subjectAltName=names,
+                basicConstraints="critical, CA:FALSE",
+                keyUsage="critical, digitalSignature",
+                extendedKeyUsage="serverAuth",
+                subjectKeyIdentifier="hash",
+                authorityKeyIdentifier="keyid:always",
+                days_valid=VALID,
+            )
+        return {"certificate": found["certificate"], "key": found["key"]}
+
+    return __salt__["metis_secrets.edit"](org, change)
+
+
+def given(certificate: str, key: str) -> dict[str, str]:
+    """
+    The operator's own certificate and key, from files on the master.
+
+    certificate
+        Absolute path of the certificate, PEM, the server's first and then the chain to it.
+    key
+        Absolute path of its private key, PEM, without a passphrase.
+
+    Returns ``{"certificate": ..., "key": ...}``, PEM.
+
+    Raises ``CommandExecutionError`` where a file cannot be read, is not what it should be, does not
+    belong to the other, or has ended.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_certificates.given /etc/ssl/acme.pem /etc/ssl/private/acme.key
+    """
+    found = {"certificate": _text(certificate), "key": _text(key)}
+    try:
+        ended = _ends_within(found["certificate"], 0)
+    except _NOT_PEM as err:
+        raise salt.exceptions.CommandExecutionError(f"{certificate} holds no certificate") from err
+    if ended:
+        raise salt.exceptions.CommandExecutionError(f"{certificate} has ended")
+    try:
+        fits = __salt__["x509.verify_private_key"](found["key"], found["certificate"])
+    except _NOT_PEM as err:
+        raise salt.exceptions.CommandExecutionError(
+            f"{key} holds no private key without a passphrase"
+        ) from err
+    if not fits:
+        raise salt.exceptions.CommandExecutionError(f"{key} is not the key of {certificate}")
+    return found
+
+
+def fingerprint(file: str) -> str:
+    """
+    The SHA-256 of a file's first certificate, in hex: how a client knows the server that has it.
+
+    file
+        An absolute path; PEM.
+
+    Raises ``CommandExecutionError`` where it cannot be read or holds no certificate.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo2 metis_certificates.fingerprint /etc/metis/admin/server.crt
+    """
+    found = re.search(f"{_BEGIN}.*?{_END}", _text(file), re.DOTALL)
+    if not found:
+        raise salt.exceptions.CommandExecutionError(f"{file} holds no certificate")
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(found[0])).hexdigest()

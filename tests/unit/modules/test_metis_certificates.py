@@ -1,0 +1,214 @@
+"""Certificates of an organization's own authority, and files of the operator's own."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.verification import PolicyBuilder, Store
+from salt.exceptions import CommandExecutionError
+
+from _modules import metis_certificates
+from tests.unit import certificates
+
+NAMES = ["DNS:console.acme.example", "IP:10.0.0.2"]
+
+
+@pytest.fixture
+def pki(tmp_path: Path) -> Path:
+    found = tmp_path / "pki"
+    found.mkdir()
+    return found
+
+
+@pytest.fixture
+def configure_loader_modules(pki: Path) -> dict[ModuleType, dict[str, Any]]:
+    return certificates.wired(pki)
+
+
+def _certificate(pem: str) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(pem.encode())
+
+
+def _days(pem: str) -> int:
+    found = _certificate(pem)
+    return (found.not_valid_after_utc - found.not_valid_before_utc).days
+
+
+def _kept(pki: Path) -> dict[str, Any]:
+    kept: dict[str, Any] = yaml.safe_load((pki / "metis/acme.yaml").read_text())
+    return kept
+
+
+def test_a_client_that_trusts_the_authority_takes_the_server() -> None:
+    made = metis_certificates.issued("acme", "admin", NAMES)
+    store = Store([_certificate(metis_certificates.authority("acme"))])
+    verifier = PolicyBuilder().store(store).build_server_verifier(x509.DNSName(NAMES[0][4:]))
+    chain = verifier.verify(_certificate(made["certificate"]), [])
+    assert len(chain) == 2
+    alternative = chain[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert [str(ip) for ip in alternative.get_values_for_type(x509.IPAddress)] == ["10.0.0.2"]
+    usage = chain[0].extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(usage) == [ExtendedKeyUsageOID.SERVER_AUTH]
+    own = serialization.load_pem_private_key(made["key"].encode(), None).public_key()
+    assert own == chain[0].public_key()
+
+
+def test_a_certificate_is_kept_as_it_is() -> None:
+    made = metis_certificates.issued("acme", "admin", NAMES)
+    authority = metis_certificates.authority("acme")
+    assert metis_certificates.issued("acme", "admin", NAMES) == made
+    other = metis_certificates.issued("acme", "ice_via", ["IP:10.0.0.3"])
+    assert other["key"] != made["key"]
+    assert metis_certificates.issued("acme", "admin", NAMES) == made
+    assert metis_certificates.authority("acme") == authority
+
+
+def test_the_authority_s_key_stays_on_the_master(pki: Path) -> None:
+    made = metis_certificates.issued("acme", "admin", NAMES)
+    key = _kept(pki)["certificates"]["authority"]["key"]
+    assert "PRIVATE KEY" in key
+    assert key not in made.values()
+    assert "PRIVATE KEY" not in metis_certificates.authority("acme")
+    assert stat.S_IMODE((pki / "metis/acme.yaml").stat().st_mode) == 0o600
+
+
+def test_organizations_share_no_authority() -> None:
+    assert metis_certificates.authority("acme") != metis_certificates.authority("other")
+
+
+def test_another_name_is_another_certificate() -> None:
+    made = metis_certificates.issued("acme", "admin", NAMES)
+    renamed = metis_certificates.issued("acme", "admin", ["DNS:new.acme.example"])
+    assert renamed["certificate"] != made["certificate"]
+    assert renamed["key"] != made["key"]
+
+
+@pytest.mark.parametrize(
+    ("days", "renewed"),
+    [
+        (metis_certificates.RENEWED_BEFORE + 1, False),
+        (metis_certificates.RENEWED_BEFORE - 1, True),
+        (0, True),
+    ],
+)
+def test_a_certificate_is_renewed_before_it_ends(
+    monkeypatch: pytest.MonkeyPatch, days: int, renewed: bool
+) -> None:
+    with monkeypatch.context() as old:
+        old.setattr(metis_certificates, "VALID", days)
+        made = metis_certificates.issued("acme", "admin", NAMES)
+    authority = metis_certificates.authority("acme")
+    again = metis_certificates.issued("acme", "admin", NAMES)
+    assert (again != made) is renewed
+    assert metis_certificates.authority("acme") == authority
+    if renewed:
+        assert _days(again["certificate"]) == metis_certificates.VALID
+
+
+def test_a_renewed_authority_keeps_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as old:
+        old.setattr(metis_certificates, "AUTHORITY_VALID", 400)
+        made = metis_certificates.issued("acme", "admin", NAMES)
+        before = _certificate(metis_certificates._authority("acme", {})["certificate"])
+    assert before.not_valid_after_utc < datetime.now(UTC) + timedelta(days=401)
+    # What clients trusted goes on to hold, as does what it issued.
+    renewed = metis_certificates.authority("acme")
+    assert _days(renewed) == metis_certificates.AUTHORITY_VALID
+    _certificate(made["certificate"]).verify_directly_issued_by(_certificate(renewed))
+    assert metis_certificates.issued("acme", "admin", NAMES) == made
+
+
+def test_a_certificate_does_not_outlive_its_authority() -> None:
+    assert metis_certificates.VALID < metis_certificates.AUTHORITY_RENEWED_BEFORE
+
+
+# The operator's own
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> dict[str, Path]:
+    made = metis_certificates.issued("own", "admin", NAMES)
+    files = {"certificate": tmp_path / "own.crt", "key": tmp_path / "own.key"}
+    for what, file in files.items():
+        file.write_text(made[what])
+    return files
+
+
+def _given(own: dict[str, Path]) -> dict[str, str]:
+    return metis_certificates.given(str(own["certificate"]), str(own["key"]))
+
+
+def test_an_own_certificate_is_taken_with_its_chain(own: dict[str, Path]) -> None:
+    chain = own["certificate"].read_text() + metis_certificates.authority("own")
+    own["certificate"].write_text(chain)
+    assert _given(own) == {"certificate": chain, "key": own["key"].read_text()}
+
+
+@pytest.mark.parametrize("what", ["certificate", "key"])
+def test_an_own_file_that_is_not_there(own: dict[str, Path], what: str) -> None:
+    own[what].unlink()
+    with pytest.raises(CommandExecutionError, match=f"{own[what]}: No such file"):
+        _given(own)
+
+
+@pytest.mark.parametrize(
+    ("what", "words"), [("certificate", "holds no certificate"), ("key", "holds no private key")]
+)
+@pytest.mark.parametrize("text", ["", "nothing", "-----BEGIN CERTIFICATE-----\nx\n"])
+def test_an_own_file_that_holds_something_else(
+    own: dict[str, Path], what: str, words: str, text: str
+) -> None:
+    own[what].write_text(text)
+    with pytest.raises(CommandExecutionError, match=words):
+        _given(own)
+
+
+def test_an_own_file_that_is_no_text(own: dict[str, Path]) -> None:
+    own["certificate"].write_bytes(b"\x30\x82\xff")
+    with pytest.raises(CommandExecutionError, match="is not PEM"):
+        _given(own)
+
+
+def test_a_key_of_another_certificate(own: dict[str, Path]) -> None:
+    own["key"].write_text(metis_certificates.issued("own", "ice_via", NAMES)["key"])
+    with pytest.raises(CommandExecutionError, match="is not the key of"):
+        _given(own)
+
+
+def test_a_certificate_that_has_ended(
+    own: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metis_certificates, "VALID", 0)
+    made = metis_certificates.issued("own", "old", NAMES)
+    own["certificate"].write_text(made["certificate"])
+    with pytest.raises(CommandExecutionError, match="has ended"):
+        _given(own)
+
+
+# On a host
+
+
+def test_the_fingerprint_is_that_of_the_first_certificate(own: dict[str, Path]) -> None:
+    first = own["certificate"].read_text()
+    der = _certificate(first).public_bytes(serialization.Encoding.DER)
+    own["certificate"].write_text(f"A comment\n{first}{metis_certificates.authority('own')}")
+    found = metis_certificates.fingerprint(str(own["certificate"]))
+    assert found == hashlib.sha256(der).hexdigest()
+
+
+def test_a_file_without_a_certificate_has_no_fingerprint(tmp_path: Path) -> None:
+    with pytest.raises(CommandExecutionError, match="No such file"):
+        metis_certificates.fingerprint(str(tmp_path / "none"))
+    (tmp_path / "empty").write_text("")
+    with pytest.raises(CommandExecutionError, match="holds no certificate"):
+        metis_certificates.fingerprint(str(tmp_path / "empty"))
