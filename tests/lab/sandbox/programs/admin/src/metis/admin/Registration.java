@@ -19,6 +19,7 @@ final class Registration {
     private static final int TIMEOUT_MILLIS = 5000;
 
     private final String agent;
+    private final boolean wanted;
     private final String id;
     private final String body;
 
@@ -29,13 +30,19 @@ final class Registration {
         String given = settings.get(discovery + "ip-address", null);
         String address = given == null ? ownAddress() : given;
         int port = settings.port();
-        id = settings.get(discovery + "instance-id", "adminService_" + address + "_" + port);
+        // Spring Cloud's names and defaults; the application's own name is metis-admin.
+        String name = settings.get(discovery + "service-name", "metis-admin");
+        String tag = settings.get(discovery + "tags", "");
+        String health = settings.get(discovery + "health-check-path", "/actuator/health");
         String interval = settings.get(discovery + "health-check-interval", "10s");
+        wanted = Boolean.parseBoolean(settings.get(discovery + "register", "true"));
+        id = settings.get(discovery + "instance-id", name + "_" + address + "_" + port);
         // No time after which consul would remove it: after a kill it stays, critical.
-        body = String.format("{\"ID\":\"%s\",\"Name\":\"adminService\",\"Tags\":[\"admin\"],"
+        body = String.format("{\"ID\":\"%s\",\"Name\":\"%s\",\"Tags\":[%s],"
                 + "\"Address\":\"%s\",\"Port\":%d,"
-                + "\"Check\":{\"HTTP\":\"http://%s:%d/%s/health\",\"Interval\":\"%s\"}}",
-                id, address, port, address, port, settings.contextPath(), interval);
+                + "\"Check\":{\"HTTP\":\"http://%s:%d%s\",\"Interval\":\"%s\"}}",
+                id, name, tag.isEmpty() ? "" : "\"" + tag + "\"", address, port, address, port,
+                health, interval);
     }
 
     /** Finds the first address that is neither loopback nor IPv6, by the order of interfaces. */
@@ -56,6 +63,9 @@ final class Registration {
     }
 
     void register() throws StartException {
+        if (!wanted) {
+            return;
+        }
         try {
             put("register", body);
         } catch (IOException e) {

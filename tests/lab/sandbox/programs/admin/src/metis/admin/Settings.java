@@ -70,6 +70,8 @@ final class Settings {
         if (value instanceof Map) {
             ((Map<?, ?>) value).forEach(
                     (name, inner) -> flatten(key.isEmpty() ? "" + name : key + "." + name, inner));
+        } else if (value instanceof List && ((List<?>) value).size() == 1) {
+            flatten(key, ((List<?>) value).get(0));
         } else {
             values.put(key, value == null ? "" : value.toString());
         }
