@@ -1,8 +1,10 @@
 """
-Accounts of MariaDB whose password stands in the pillar, and nowhere else.
+A database that is created once, and an account whose password stands in the pillar only.
 """
 
 from typing import Any
+
+import salt.exceptions
 
 __virtualname__ = "metis_mysql"
 
@@ -43,3 +45,28 @@ def account(name: str, host: str, password_pillar: str, socket: str) -> State:
         connection_user="root",
         connection_unix_socket=socket,
     )
+
+
+def schema_present(name: str, file: str) -> State:
+    """
+    A database is there, created from a schema, once: the schema begins with DROP DATABASE.
+
+    name
+        The database.
+    file
+        The absolute path of the schema, an SQL file.
+    """
+    ret: State = {"name": name, "result": True, "changes": {}, "comment": f"{name} is there"}
+    changes = {name: {"old": None, "new": "created"}}
+    try:
+        if __salt__["metis_mysql.has_schema"](name):
+            return ret
+        if __opts__["test"]:
+            return ret | {"result": None, "changes": changes, "comment": f"{name} would be created"}
+        __salt__["metis_mysql.create_schema"](name, file)
+    except salt.exceptions.CommandExecutionError as err:
+        if __opts__["test"]:
+            # As on a host that has never been deployed.
+            return ret | {"result": None, "changes": changes, "comment": f"not known: {err}"}
+        return ret | {"result": False, "comment": str(err)}
+    return ret | {"changes": changes, "comment": f"{name} was created"}

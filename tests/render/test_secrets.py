@@ -80,7 +80,7 @@ def test_an_awkward_account_arrives_as_it_is(matrix: Matrix) -> None:
     assert _password(matrix, OTHER) == password
     states = matrix.chunks(OTHER, "second", "running")
     # Salt compiles a state that has a `prereq` twice: once to see whether it would change anything.
-    assert {c["name"] for c in states if c["state"] == "metis_mysql"} == {"10086"}
+    assert {c["name"] for c in states if c["fun"] == "account"} == {"10086"}
     [rights] = [chunk for chunk in states if chunk["state"] == "mysql_grants"]
     assert (rights["user"], rights["database"]) == ("10086", "other_admin.*")
 

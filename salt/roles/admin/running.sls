@@ -1,6 +1,5 @@
 {%- set admin = pillar.metis.roles.admin %}
 {%- set instance = admin.instances[0] %}
-{%- set sql = admin.release ~ "/" ~ admin.artifacts.admin_sql.file %}
 include:
   - roles.admin.configured
 
@@ -13,21 +12,10 @@ MariaDB runs:
     - watch:
       - file: The settings of MariaDB are written
 
-# The schema begins with DROP DATABASE: it runs only when the server itself says that there is nothing
-# to lose. While it runs, the database metis_importing stands beside it, so that an import that was
-# cut off is seen and done again, and a database that is there without that mark is left alone.
 The database of admin is created once:
-  cmd.run:
-    - name: >-
-        { echo 'CREATE DATABASE IF NOT EXISTS metis_importing;';
-        cat {{ sql }} && echo 'DROP DATABASE metis_importing;'; } | mysql --batch
-    - onlyif:
-      - >-
-        mysql --batch --skip-column-names --execute
-        "SELECT IF(SUM(schema_name = '{{ admin.facts.database }}') = 1
-        AND SUM(schema_name = 'metis_importing') = 0, 'keep', 'import')
-        FROM information_schema.schemata"
-        | grep --line-regexp import
+  metis_mysql.schema_present:
+    - name: {{ admin.facts.database }}
+    - file: {{ admin.release }}/{{ admin.artifacts.admin_sql.file }}
     - require:
       - metis_unit: MariaDB runs
 
@@ -47,7 +35,7 @@ The database account of admin exists:
     # Not there in a dry run of a host that has never been deployed, and always after that.
     - onlyif: test -S /run/mysqld/mysqld.sock
     - require:
-      - cmd: The database of admin is created once
+      - metis_mysql: The database of admin is created once
 
 The database account of admin has rights on its database only:
   mysql_grants.present:
@@ -82,6 +70,14 @@ nginx runs:
       - metis_unit: admin runs
     - watch:
       - file: The web site of admin is written
+
+admin is registered and passes:
+  metis_consul.service_passing:
+    - agent: {{ pillar.metis.agent | json }}
+    - service: {{ instance.service | json }}
+    - unit: metis-admin.service
+    - require:
+      - metis_unit: admin runs
 
 admin is healthy over nginx:
   metis_health.answers_http:

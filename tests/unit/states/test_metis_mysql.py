@@ -7,14 +7,41 @@ from typing import Any
 from unittest.mock import Mock, create_autospec
 
 import pytest
+from salt.exceptions import CommandExecutionError
 from salt.modules import pillar as pillar_module
 from saltext.mysql.states import mysql_user
 
+from _modules import metis_mysql as module
 from _states import metis_mysql
+from tests.unit.states.predicted import told_and_done
 
 PASSWORD = "made-on-the-master"
 PLACE = "metis:roles:admin:instances:0:config:spring:datasource:druid:password"
 SOCKET = "/run/mysqld/mysqld.sock"
+
+
+class Database:
+    """A database that is there or not, on a server that answers or not."""
+
+    def __init__(self) -> None:
+        self.there = False
+        self.error = ""
+
+    def has(self, name: str) -> bool:
+        """Stand in for `metis_mysql.has_schema`."""
+        if self.error:
+            raise CommandExecutionError(self.error)
+        return self.there
+
+    def create(self, name: str, file: str) -> None:
+        """Stand in for `metis_mysql.create_schema`."""
+        assert not self.there
+        self.there = True
+
+
+@pytest.fixture
+def database() -> Database:
+    return Database()
 
 
 @pytest.fixture
@@ -29,8 +56,21 @@ def present() -> Any:
 
 
 @pytest.fixture
-def configure_loader_modules(pillar: Mock, present: Mock) -> dict[ModuleType, dict[str, Any]]:
-    own = {"__salt__": {"pillar.get": pillar}, "__states__": {"mysql_user.present": present}}
+def configure_loader_modules(
+    opts: dict[str, Any], pillar: Mock, present: Mock, database: Database
+) -> dict[ModuleType, dict[str, Any]]:
+    functions = {
+        "pillar.get": pillar,
+        "metis_mysql.has_schema": create_autospec(module.has_schema, side_effect=database.has),
+        "metis_mysql.create_schema": create_autospec(
+            module.create_schema, side_effect=database.create
+        ),
+    }
+    own = {
+        "__opts__": opts,
+        "__salt__": functions,
+        "__states__": {"mysql_user.present": present},
+    }
     return {metis_mysql: own}
 
 
@@ -70,3 +110,24 @@ def test_an_account_without_a_password_is_not_made(
     assert (done["result"], done["changes"]) == (False, {})
     assert PLACE in done["comment"]
     present.assert_not_called()
+
+
+def test_a_database_is_created_once(opts: dict[str, Any], database: Database) -> None:
+    done = told_and_done(
+        opts,
+        lambda: metis_mysql.schema_present("metis_admin", "/admin.sql"),
+        lambda: database.there,
+    )
+    assert done["changes"] == {"metis_admin": {"old": None, "new": "created"}}
+
+
+def test_a_server_that_cannot_be_asked_is_a_failure_and_touches_nothing(
+    opts: dict[str, Any], database: Database
+) -> None:
+    database.error = "MariaDB cannot be asked: no server"
+    done = metis_mysql.schema_present("metis_admin", "/admin.sql")
+    assert (done["result"], done["changes"]) == (False, {})
+    assert database.error in done["comment"]
+    assert database.there is False
+    opts["test"] = True
+    assert metis_mysql.schema_present("metis_admin", "/admin.sql")["result"] is None

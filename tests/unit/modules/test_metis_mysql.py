@@ -1,0 +1,97 @@
+"""MariaDB's client: what it is asked, and what is made of its answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from _modules import metis_mysql
+
+SCHEMA = "DROP DATABASE IF EXISTS metis_admin; CREATE DATABASE metis_admin; -- and so on\n"
+
+
+class Server:
+    """Databases, and how reading a schema ends."""
+
+    def __init__(self) -> None:
+        self.databases = ["information_schema", "mysql"]
+        self.fails = ""
+        self.argv: list[list[str]] = []
+        # What the schema makes.
+        self.makes: list[str] = ["metis_admin"]
+
+    def run_all(self, argv: list[str], **given: Any) -> dict[str, Any]:
+        """Stand in for `cmd.run_all`."""
+        assert given["python_shell"] is False
+        assert given["timeout"] > 0
+        self.argv.append(argv)
+        text = given["stdin"] or argv[-1]
+        out = ""
+        if self.fails and self.fails in text:
+            return {"retcode": 1, "stdout": "", "stderr": "ERROR 2002 (HY000): no server"}
+        if text == "SHOW DATABASES":
+            out = "\n".join(self.databases)
+        elif text == SCHEMA:
+            self.databases += self.makes
+        elif text.startswith("CREATE DATABASE IF NOT EXISTS "):
+            self.databases = sorted({*self.databases, text.split()[-1]})
+        elif text.startswith("DROP DATABASE "):
+            self.databases.remove(text.split()[-1])
+        return {"retcode": 0, "stdout": out, "stderr": ""}
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def configure_loader_modules(server: Server) -> dict[ModuleType, dict[str, Any]]:
+    return {metis_mysql: {"__salt__": {"cmd.run_all": server.run_all}}}
+
+
+@pytest.fixture
+def schema(tmp_path: Path) -> str:
+    (tmp_path / "admin.sql").write_text(SCHEMA)
+    return str(tmp_path / "admin.sql")
+
+
+def test_a_database_is_created_and_then_there(server: Server, schema: str) -> None:
+    assert metis_mysql.has_schema("metis_admin") is False
+    metis_mysql.create_schema("metis_admin", schema)
+    assert metis_mysql.has_schema("metis_admin") is True
+    assert "metis_importing" not in server.databases
+    # As root, over the socket: nothing secret on a command line.
+    assert {tuple(argv[:3]) for argv in server.argv} == {
+        ("mysql", "--batch", "--skip-column-names")
+    }
+
+
+def test_an_import_that_fails_is_seen_later(server: Server, schema: str) -> None:
+    server.fails = "DROP DATABASE IF EXISTS"
+    server.databases.append("metis_admin")
+    with pytest.raises(CommandExecutionError, match="no server"):
+        metis_mysql.create_schema("metis_admin", schema)
+    assert metis_mysql.has_schema("metis_admin") is False
+
+
+def test_a_server_that_cannot_be_asked_is_no_answer(server: Server) -> None:
+    server.fails = "SHOW"
+    with pytest.raises(CommandExecutionError, match="MariaDB cannot be asked: ERROR 2002"):
+        metis_mysql.has_schema("metis_admin")
+
+
+def test_a_schema_that_makes_another_database_is_an_error(server: Server, schema: str) -> None:
+    server.makes = ["datum_admin"]
+    with pytest.raises(CommandExecutionError, match="does not make a database metis_admin"):
+        metis_mysql.create_schema("metis_admin", schema)
+
+
+def test_a_schema_that_is_not_there_touches_nothing(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(CommandExecutionError, match="No such file"):
+        metis_mysql.create_schema("metis_admin", str(tmp_path / "none.sql"))
+    assert server.argv == []
