@@ -23,6 +23,7 @@ CONNECT_TIMEOUT = 10
 # Of one read, not of the whole download: a large file may take long, a silent server may not.
 READ_TIMEOUT = 30
 CHUNK = 1 << 20
+UNPACK_TIMEOUT = 300
 
 
 def checksum(path: str) -> str | None:
@@ -54,6 +55,7 @@ def _download(source: str, part: Path, sha256: str) -> str | None:
                 for chunk in answer.iter_content(CHUNK):
                     digest.update(chunk)
                     file.write(chunk)
+                file.flush()
                 os.fsync(file.fileno())
     except requests.RequestException as err:
         return f"{source}: {err}"
@@ -123,3 +125,76 @@ def _rounds(sources: list[str], part: Path, sha256: str) -> list[str] | None:
             log.info("metis_artifact: %s", error)
             errors.append(error)
     return errors
+
+
+def _mark(archive: str) -> Path:
+    return Path(archive).with_name(f".{Path(archive).name}.unpacked")
+
+
+def unpacked(archive: str, unpacks: str) -> str | None:
+    """
+    The checksum of the archive that was unpacked to its end, or ``None`` where none was.
+
+    archive
+        Its absolute path.
+    unpacks
+        The absolute path of a file that comes out of it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_artifact.unpacked /opt/.../consul.zip /opt/.../consul
+    """
+    mark = _mark(archive)
+    if not mark.is_file() or not os.path.isfile(unpacks):
+        return None
+    return mark.read_text("ascii").strip()
+
+
+def unpack(archive: str, into: str, sha256: str, unpacks: str) -> None:
+    """
+    Unpack an archive over what an older one left, and mark it when it is done.
+
+    archive
+        Its absolute path; a ``.zip``, or anything that ``tar`` reads.
+    into
+        The absolute path of a directory.
+    sha256
+        Of the archive; the mark says it.
+    unpacks
+        The absolute path of a file that comes out of it. It is removed first: a program that runs
+        cannot be written over, and goes on with what it has.
+
+    Raises ``CommandExecutionError`` where it cannot be unpacked, or that file does not come out.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_artifact.unpack /opt/.../consul.zip /opt/.../0.3.0 2b2f... /opt/.../consul
+    """
+    _mark(archive).unlink(missing_ok=True)
+    Path(unpacks).unlink(missing_ok=True)
+    os.makedirs(into, mode=0o755, exist_ok=True)
+    if archive.endswith(".zip"):
+        try:
+            __salt__["archive.unzip"](archive, into, extract_perms=True)
+        except salt.exceptions.CommandExecutionError as err:
+            raise salt.exceptions.CommandExecutionError(
+                f"{archive} cannot be unpacked: {err}"
+            ) from err
+    else:
+        done = __salt__["cmd.run_all"](
+            ["tar", "--extract", "--no-same-owner", "--file", archive, "--directory", into],
+            python_shell=False,
+            timeout=UNPACK_TIMEOUT,
+            ignore_retcode=True,
+        )
+        if done["retcode"]:
+            raise salt.exceptions.CommandExecutionError(
+                f"{archive} cannot be unpacked: {done['stderr']}"
+            )
+    if not os.path.isfile(unpacks):
+        raise salt.exceptions.CommandExecutionError(f"{archive} does not hold {unpacks}")
+    _mark(archive).write_text(f"{sha256}\n", "ascii")

@@ -6,6 +6,8 @@ release, the organization's secrets and one instance, and returns what the host'
 instance: mappings ready to be written by ``file.serialize`` or by a template.
 """
 
+import hashlib
+import re
 from typing import Any
 
 __virtualname__ = "metis_config"
@@ -43,11 +45,34 @@ def _files(topology: Data, release: Data, role: str, unit: str, *own: str) -> li
         if role in artifact["roles"] and artifact["kind"] in ("binary", "jar"):
             parts.append(artifact["file"])
         elif role in artifact["roles"] and artifact["kind"] in ("zip", "wheelhouse"):
-            parts.append(f".{artifact['sha256']}")
+            parts.append(f".{artifact['file']}.unpacked")
     if program == "fighter":
-        parts.append("env/complete")
+        parts.append(environment_mark(release))
     content = [f"{programs}/releases/{topology['release']}/{part}" for part in parts]
     return [f"{UNITS}/{unit}", *own, f"{programs}/current", *content]
+
+
+def environment_mark(release: Data) -> str:
+    """
+    The file that tells that the fighters' Python environment is whole, and of what it was built.
+
+    release
+        The release file's content.
+
+    Returns its path in the release's directory.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_config.environment_mark '{"artifacts": {}}'
+    """
+    built_of = [
+        artifact["sha256"]
+        for artifact in release["artifacts"].values()
+        if artifact["kind"] in ("wheel", "wheelhouse")
+    ]
+    return f"env/complete-{hashlib.sha256(' '.join(built_of).encode()).hexdigest()[:12]}"
 
 
 def _tls(topology: Data, secrets: Data, instance: Data) -> Data:
@@ -154,6 +179,8 @@ def carrier(topology: Data, release: Data, secrets: Data, instance: Data) -> Dat
     configuration, data, _ = _paths(topology, "carrier")
     settings = instance["settings"]
     p2p_key = f"{configuration}/p2p.key"
+    by_name = re.search(r"[^0-9.]", settings["external_address"] or "")
+    advertised = "p2p-host-dns" if by_name else "p2p-host-ip"
     # discovery-service-id stays unset: carrier computes the default one when it deregisters, and
     # would leave another behind.
     config = {
@@ -174,7 +201,7 @@ def carrier(topology: Data, release: Data, secrets: Data, instance: Data) -> Dat
         "p2p-udp-port": settings["p2p_udp_port"],
         "p2p-tcp-port": settings["p2p_tcp_port"],
         "p2p-local-ip": instance["address"],
-        "p2p-host-ip": settings["external_address"],
+        advertised: settings["external_address"],
         "p2p-priv-key": p2p_key,
         "p2p-max-peers": settings["max_peers"],
         "discovery-server-ip": topology["agent"]["address"],

@@ -71,6 +71,12 @@ def test_programs_find_every_file_that_they_read(
         for chunk in matrix.chunks(organization, host, "running")
         if chunk["state"] in ("file", "metis_artifact", "metis_p2p_key")
     }
+    # What tells that an archive was unpacked to its end.
+    made |= {
+        "/.".join(chunk["archive"].rsplit("/", 1)) + ".unpacked"
+        for chunk in matrix.chunks(organization, host, "running")
+        if chunk["fun"] == "unpacked"
+    }
     # The last thing that the command makes which builds the fighters' environment.
     made |= {
         chunk["creates"]

@@ -2,6 +2,7 @@
 {%- from "roles/common/program.jinja" import release, current with context %}
 {%- set fighter = pillar.metis.roles.data | default(pillar.metis.roles.compute) %}
 {%- set environment = fighter.release ~ "/env" %}
+{%- set mark = fighter.release ~ "/" ~ fighter.facts.environment_mark %}
 include:
   - roles.common.directories
 {{ release("fighter", fighter) }}
@@ -22,13 +23,14 @@ The Python environment of fighter is built:
         {%- for artifact in fighter.artifacts.values() if artifact.kind == "wheel" %}
         {{ fighter.release }}/{{ artifact.file }}
         {%- endfor %} &&
-        touch {{ environment }}/complete
-    - creates: {{ environment }}/complete
+        touch {{ mark }}
+    - creates: {{ mark }}
+    - timeout: 600
     - require:
       - pkg: The packages of a fighter are installed
 {%- for artifact in fighter.artifacts.values() %}
       - metis_artifact: {{ fighter.release }}/{{ artifact.file }}
 {%- endfor %}
-      - file: The artifact fighter_wheelhouse is unpacked to its end
+      - metis_artifact: The artifact fighter_wheelhouse is unpacked
 {{ current("fighter", fighter) }}
       - cmd: The Python environment of fighter is built

@@ -7,12 +7,18 @@ import os
 import resource
 import socket
 import stat
+import subprocess
+import tarfile
+import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from salt.exceptions import CommandExecutionError
+from salt.modules import archive as archive_module
 
 from _modules import metis_artifact
 from tests.unit import loopback
@@ -223,3 +229,96 @@ def test_the_checksum_of_a_file(target: Path) -> None:
     assert metis_artifact.checksum(str(target.parent)) is None
     target.write_bytes(BODY)
     assert metis_artifact.checksum(str(target)) == SHA256
+
+
+# Archives
+
+
+@pytest.fixture
+def configure_loader_modules() -> dict[ModuleType, dict[str, Any]]:
+    def run_all(argv: list[str], **_: Any) -> dict[str, Any]:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=20)
+        return {"retcode": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+
+    functions = {"archive.unzip": archive_module.unzip, "cmd.run_all": run_all}
+    return {
+        archive_module: {"__salt__": functions},
+        metis_artifact: {"__salt__": functions},
+    }
+
+
+def _zip(folder: Path, content: bytes, name: str = "consul") -> str:
+    info = zipfile.ZipInfo(name)
+    info.external_attr = 0o100755 << 16
+    with zipfile.ZipFile(folder / "consul.zip", "w") as archive:
+        archive.writestr(info, content)
+    return str(folder / "consul.zip")
+
+
+def test_a_zip_is_unpacked_with_its_rights_and_marked(tmp_path: Path) -> None:
+    archive, program = _zip(tmp_path, b"one"), tmp_path / "consul"
+    assert metis_artifact.unpacked(archive, str(program)) is None
+    metis_artifact.unpack(archive, str(tmp_path), SHA256, str(program))
+    assert program.read_bytes() == b"one"
+    assert stat.S_IMODE(program.stat().st_mode) == 0o755
+    assert metis_artifact.unpacked(archive, str(program)) == SHA256
+
+
+def test_a_tar_is_unpacked_into_its_directory_as_root_s(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("page")
+    with tarfile.open(tmp_path / "admin.tar", "w") as archive:
+        archive.add(tmp_path / "index.html", "network/index.html", filter=_foreign)
+    page = tmp_path / "into/network/index.html"
+    args = (str(tmp_path / "admin.tar"), str(tmp_path / "into"), SHA256, str(page))
+    metis_artifact.unpack(*args)
+    assert page.read_text() == "page"
+    assert page.stat().st_uid == os.geteuid()
+
+
+def _foreign(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    info.uid = info.gid = 12345
+    return info
+
+
+def test_what_was_unpacked_by_half_is_unpacked_again(tmp_path: Path) -> None:
+    archive, program = _zip(tmp_path, b"whole"), tmp_path / "consul"
+    # A program that runs cannot be written over.
+    program.write_bytes(b"ha")
+    running = program.open("rb")
+    assert metis_artifact.unpacked(archive, str(program)) is None
+    metis_artifact.unpack(archive, str(tmp_path), SHA256, str(program))
+    assert program.read_bytes() == b"whole"
+    with running:
+        assert running.read() == b"ha"
+
+
+def test_another_archive_replaces_what_the_first_one_left(tmp_path: Path) -> None:
+    program = tmp_path / "consul"
+    for content, sha256 in ((b"one", "ab" * 32), (b"two", "cd" * 32), (b"one", "ab" * 32)):
+        archive = _zip(tmp_path, content)
+        assert metis_artifact.unpacked(archive, str(program)) != sha256
+        metis_artifact.unpack(archive, str(tmp_path), sha256, str(program))
+        assert program.read_bytes() == content
+
+
+def test_a_file_that_is_gone_is_not_unpacked(tmp_path: Path) -> None:
+    archive, program = _zip(tmp_path, b"one"), tmp_path / "consul"
+    metis_artifact.unpack(archive, str(tmp_path), SHA256, str(program))
+    program.unlink()
+    assert metis_artifact.unpacked(archive, str(program)) is None
+
+
+@pytest.mark.parametrize("name", ["broken.tar", "broken.zip"])
+def test_what_is_no_archive_is_an_error_and_not_marked(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"not one")
+    program = str(tmp_path / "consul")
+    with pytest.raises(CommandExecutionError, match=name):
+        metis_artifact.unpack(str(tmp_path / name), str(tmp_path), SHA256, program)
+    assert metis_artifact.unpacked(str(tmp_path / name), program) is None
+
+
+def test_an_archive_without_its_program_is_an_error(tmp_path: Path) -> None:
+    archive = _zip(tmp_path, b"one", "other")
+    with pytest.raises(CommandExecutionError, match="does not hold"):
+        metis_artifact.unpack(archive, str(tmp_path), SHA256, str(tmp_path / "consul"))
+    assert metis_artifact.unpacked(archive, str(tmp_path / "other")) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.unit import orgs
 
 PATHS = {"programs": "/p", "configuration": "/c", "data": "/d", "logs": "/l"}
 UNITS = "/usr/local/lib/systemd/system"
+MARK = metis_config.environment_mark(orgs.RELEASE)
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_consul_s_configuration() -> None:
             f"{UNITS}/metis-consul.service",
             "/c/consul/consul.json",
             "/p/consul/current",
-            f"/p/consul/releases/0.3.0/.{'ab' * 32}",
+            "/p/consul/releases/0.3.0/.consul.zip.unpacked",
         ]
     }
 
@@ -319,7 +321,7 @@ def test_the_configuration_of_each_data_instance(number: int, port: int) -> None
             f"{UNITS}/metis-data@.service",
             f"/c/data/{port}.yml",
             "/p/fighter/current",
-            "/p/fighter/releases/0.3.0/env/complete",
+            f"/p/fighter/releases/0.3.0/{MARK}",
         ]
     }
 
@@ -332,7 +334,7 @@ def test_the_configuration_of_a_compute_instance() -> None:
             f"{UNITS}/metis-compute@.service",
             "/c/compute/8800.yml",
             "/p/fighter/current",
-            "/p/fighter/releases/0.3.0/env/complete",
+            f"/p/fighter/releases/0.3.0/{MARK}",
         ]
     }
 
@@ -455,3 +457,18 @@ def test_every_unit_of_an_instance_has_the_files_that_it_reads() -> None:
             for instance in role["instances"]:
                 assert set(instance["files"]) == set(instance["units"])
                 assert all(path.startswith("/") for of in instance["files"].values() for path in of)
+
+
+def test_the_environment_of_other_wheels_is_another_one() -> None:
+    other = copy.deepcopy(orgs.RELEASE)
+    assert metis_config.environment_mark(other) == MARK
+    other["artifacts"]["carrier"]["sha256"] = "cd" * 32
+    assert metis_config.environment_mark(other) == MARK
+    other["artifacts"]["metis_dcv"]["sha256"] = "cd" * 32
+    assert metis_config.environment_mark(other) != MARK
+
+
+def test_a_name_is_advertised_as_one() -> None:
+    config = _instance("h1", "carrier", carrier={"external_address": "c.acme.example"})["config"]
+    assert config["p2p-host-dns"] == "c.acme.example"
+    assert "p2p-host-ip" not in config

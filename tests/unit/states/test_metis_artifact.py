@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import stat
+import zipfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from salt.modules import archive as archive_module
 
 from _modules import metis_artifact as module
 from _states import metis_artifact
@@ -24,12 +26,14 @@ SHA256 = hashlib.sha256(BODY).hexdigest()
 def configure_loader_modules(
     opts: dict[str, Any], file_managed: Any
 ) -> dict[ModuleType, dict[str, Any]]:
+    functions = orgs.by_salts_name(module)
     own = {
         "__opts__": opts,
-        "__salt__": orgs.by_salts_name(module),
+        "__salt__": functions,
         "__states__": {"file.managed": file_managed},
     }
-    return {metis_artifact: own}
+    archives = {"__salt__": {"archive.unzip": archive_module.unzip}}
+    return {metis_artifact: own, module: archives, archive_module: archives}
 
 
 @pytest.fixture
@@ -96,3 +100,32 @@ def test_a_download_that_fails_changes_nothing_and_says_why(server: Loopback, ta
     assert "carrier could not be downloaded" in done["comment"]
     assert "503" in done["comment"]
     assert _look(target) == before
+
+
+def test_an_artifact_without_a_checksum_is_refused(target: Path) -> None:
+    done = metis_artifact.present(str(target), ["http://127.0.0.1:9/"], "")
+    assert (done["result"], done["changes"]) == (False, {})
+    assert "no checksum" in done["comment"]
+    assert not target.exists()
+
+
+def test_an_archive_is_unpacked_once(opts: dict[str, Any], target: Path) -> None:
+    archive = target.with_name("carrier.zip")
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("carrier", BODY)
+
+    def apply() -> dict[str, Any]:
+        into = str(target.parent)
+        return metis_artifact.unpacked(into, str(archive), SHA256, str(target))
+
+    done = told_and_done(opts, apply, lambda: _look(target))
+    assert done["changes"] == {"unpacked": {"old": None, "new": SHA256}}
+    assert target.read_bytes() == BODY
+
+
+def test_what_is_no_archive_is_a_failure(target: Path) -> None:
+    archive = target.with_name("carrier.zip")
+    archive.write_bytes(b"no zip")
+    done = metis_artifact.unpacked(str(target.parent), str(archive), SHA256, str(target))
+    assert (done["result"], done["changes"]) == (False, {})
+    assert "carrier.zip" in done["comment"]
