@@ -76,18 +76,11 @@ def _ends_within(instance: dict[str, Any], days: int) -> bool:
     return bool(shown) and os.path.isfile(shown) and __salt__["x509.expires"](shown, days)
 
 
-def view() -> dict[str, Any]:
+def _view() -> dict[str, Any]:
     """
     This host's view, as the organization's file says it now: a minion that runs keeps the pillar
-    of its last refresh, which may be older than the file.
-
-    Raises ``CommandExecutionError`` where the host stands in no organization's file.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt demo1 metis_instance.view
+    of its last refresh, which may be older than the file. It has passwords, so it is not for the
+    command line.
     """
     found = __salt__["pillar.items"](unmask=True).get("metis")
     if not found:
@@ -111,7 +104,8 @@ def status(wait: float = 0, seen: dict[str, Any] | None = None) -> list[dict[str
     ``down``, ``absent``), ``since`` (seconds of the epoch), ``version`` (of the process that runs),
     ``registration`` (``passing``, ``warning``, ``critical``, ``absent``, ``unknown``; ``None`` for
     a role that registers nothing), ``drift`` (files that changed since it started), ``ending``
-    (whether its certificate ends soon), ``healthy``, ``cause`` (of not being healthy, or ``""``).
+    (whether its certificate ends soon), ``healthy``, ``cause`` (of not being healthy, or
+    ``""``), ``explained`` (the cause with what systemd and the journal say).
 
     CLI Example:
 
@@ -119,7 +113,7 @@ def status(wait: float = 0, seen: dict[str, Any] | None = None) -> list[dict[str
 
         salt demo1 metis_instance.status
     """
-    seen = seen or view()
+    seen = seen or _view()
     units = __salt__["metis_unit.facts"](
         [u for role in seen["roles"].values() for i in role["instances"] for u in i["units"]]
     )
@@ -151,6 +145,13 @@ def _state(units: list[dict[str, Any]]) -> str:
     if all(unit["masked"] and unit["state"] not in _UP for unit in units):
         return "stopped"
     return "absent" if any(unit["state"] == "absent" for unit in units) else "down"
+
+
+def _explained(cause: str, units: list[tuple[str, dict[str, Any]]]) -> str:
+    """A cause with the end of the journal of the unit that is most likely to blame."""
+    down = [name for name, unit in units if unit["state"] not in _UP]
+    own = [name for name, _ in units if name.startswith("metis-")]
+    return __salt__["metis_unit.explain"](cause, (down or own)[0])
 
 
 def _instance(
@@ -193,8 +194,10 @@ def _instance(
         cause = f"{service['id']} is {registration}"
     else:
         cause = _gate(role, instance, address)
-    starts = [unit["started"] for unit in units if unit["started"] and unit["state"] in _UP]
     pids = [unit["pid"] for unit in units if unit["pid"]]
+    if not cause and (missing := __salt__["metis_unit.missing_ports"](pids, instance["ports"])):
+        cause = f"it does not listen on {'; '.join(missing)}"
+    starts = [unit["started"] for unit in units if unit["started"] and unit["state"] in _UP]
     versions = {version for pid in pids if (version := _version(pid))}
     return {
         "id": instance["id"],
@@ -207,4 +210,5 @@ def _instance(
         "ending": _ends_within(instance, _ENDING),
         "healthy": not cause,
         "cause": cause,
+        "explained": _explained(cause, named) if cause and state != "stopped" else cause,
     }

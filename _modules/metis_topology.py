@@ -208,28 +208,49 @@ def _address_faults(org: dict[str, Any], found: list[dict[str, Any]]) -> list[Fa
     return faults
 
 
+def ports(instance: dict[str, Any]) -> list[tuple[str, str, int]]:
+    """
+    What an instance listens on: setting, protocol and port. Whoever switches a port off may use it
+    for something else.
+
+    instance
+        Of a topology.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_topology.ports '{...}'
+    """
+    settings = instance["settings"]
+    off = {"https_port": not settings.get("enable_tls"), "pprof_port": not settings.get("pprof")}
+    return [
+        (setting, protocol, settings[setting])
+        for setting, protocols in PORTS[instance["role"]].items()
+        if not off.get(setting)
+        for protocol in protocols
+    ]
+
+
 def _port_faults(found: list[dict[str, Any]]) -> list[Fault]:
     faults = []
     taken: dict[tuple[str, str, int], tuple[str, str]] = {}
     for instance in found:
-        for setting, protocols in PORTS[instance["role"]].items():
-            port = instance["settings"][setting]
-            if setting == "https_port" and not instance["settings"]["enable_tls"]:
-                continue
-            for protocol in protocols:
-                user = (setting, instance["place"])
-                other = taken.setdefault((instance["host"], protocol, port), user)
-                if other != user:
-                    faults.append(
-                        _fault(
-                            f"{instance['place']} ({setting})",
-                            f"is {protocol} port {port} on {instance['host']}, which is "
-                            f"{other[0]} of {other[1]} too",
-                            f"set another port, as `- {instance['role']}: {{{setting}: ...}}`",
-                            port,
-                        )
+        told: set[str] = set()
+        for setting, protocol, port in ports(instance):
+            user = (setting, instance["place"])
+            other = taken.setdefault((instance["host"], protocol, port), user)
+            if other != user and setting not in told:
+                told.add(setting)
+                faults.append(
+                    _fault(
+                        f"{instance['place']} ({setting})",
+                        f"is {protocol} port {port} on {instance['host']}, which is "
+                        f"{other[0]} of {other[1]} too",
+                        f"set another port, as `- {instance['role']}: {{{setting}: ...}}`",
+                        port,
                     )
-                    break
+                )
     for instance in found:
         low, high = instance["settings"].get("task_port_range", (0, 0))
         if low > high:
@@ -426,6 +447,7 @@ def view(
         # The password is where the program reads it, and nowhere else.
         settings = {k: v for k, v in instance["settings"].items() if k != "mysql_password"}
         known = {key: instance[key] for key in ("id", "units", "service")}
+        known["ports"] = [[protocol, port] for _, protocol, port in ports(instance)]
         seen["instances"].append(known | {"settings": settings} | config)
     return {
         "org": topology["org"],
@@ -443,6 +465,9 @@ def _role_view(topology: dict[str, Any], release: dict[str, Any], role: str) -> 
     # data and compute are one program with a kind: on one host they share its environment.
     program = "fighter" if role in ("data", "compute") else role
     programs = f"{paths['programs']}/{program}"
+    facts = release.get(program, {})
+    if program == "fighter":
+        facts = facts | {"environment_mark": __salt__["metis_config.environment_mark"](release)}
     return {
         "user": f"metis-{role}".replace("_", "-"),
         "programs": programs,
@@ -456,6 +481,6 @@ def _role_view(topology: dict[str, Any], release: dict[str, Any], role: str) -> 
             for name, artifact in release["artifacts"].items()
             if role in artifact["roles"]
         },
-        "facts": release.get(program, {}),
+        "facts": facts,
         "instances": [],
     }

@@ -6,8 +6,10 @@ import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from socket import SOCK_STREAM
 from typing import Any
 
+import psutil
 import salt.exceptions
 
 __virtualname__ = "metis_unit"
@@ -162,6 +164,52 @@ def journal(name: str, lines: int = JOURNAL_LINES) -> str:
     return _run(
         ["journalctl", "--unit", name, "--lines", str(lines), "--output=short-iso", "--no-pager"]
     )
+
+
+def missing_ports(pids: list[int], wanted: list[list[Any]]) -> list[str]:
+    """
+    Which ports a program does not listen on, though it should. Some programs log that they could
+    not have a port and go on without it.
+
+    pids
+        Its main processes; what they started counts too.
+    wanted
+        ``[protocol, port]`` pairs, with ``tcp`` or ``udp``.
+
+    Returns a text for each port that is missing, with who holds it instead.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_unit.missing_ports '[117]' '[[tcp, 10036]]'
+    """
+    own: set[int] = set()
+    for pid in pids:
+        try:
+            family = psutil.Process(pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            continue
+        own |= {pid, *(child.pid for child in family)}
+    holders: dict[tuple[str, int], set[int]] = {}
+    for socket in psutil.net_connections(kind="inet"):
+        protocol = "tcp" if socket.type == SOCK_STREAM else "udp"
+        if socket.pid and (protocol == "udp" or socket.status == psutil.CONN_LISTEN):
+            holders.setdefault((protocol, socket.laddr.port), set()).add(socket.pid)
+    missing = []
+    for protocol, port in wanted:
+        there = holders.get((protocol, port), set())
+        if not there & own:
+            others = ", ".join(f"{_name(pid)} (process {pid})" for pid in sorted(there))
+            missing.append(f"{protocol} port {port}" + (f", which {others} has" if others else ""))
+    return missing
+
+
+def _name(pid: int) -> str:
+    try:
+        return psutil.Process(pid).name()
+    except psutil.NoSuchProcess:
+        return "another program"
 
 
 def wait(name: str, look: Callable[[float], str], timeout: float) -> str:

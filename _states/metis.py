@@ -223,6 +223,17 @@ def _steps(hosts: list[str], to: str, roles: list[str]) -> list[list[str]]:
     return ([first] if first else []) + then
 
 
+def _unhealthy(hosts: list[str], roles: list[str]) -> list[str]:
+    """The gate of a phase: what is wrong with the instances that were just brought up."""
+    seen = __context__["metis"]["seen"]
+    return [
+        f"{instance['id']}: {instance['explained']}"
+        for host in hosts
+        for instance in seen.get(host, [])
+        if instance["role"] in roles and not instance["healthy"]
+    ]
+
+
 @_phase
 def reached(name: str, to: str, roles: list[str], timeout: float = 900) -> State:
     """
@@ -254,6 +265,8 @@ def reached(name: str, to: str, roles: list[str], timeout: float = 900) -> State
         run["acted"] = run.get("acted", False) or to == "running"
         problems, changes = _apply(step, to, roles, timeout)
         ret["changes"] |= changes
+        if to == "running" and not __opts__["test"]:
+            problems = problems or _unhealthy(step, roles)
         if problems:
             return _fail(ret, problems)
     count = sum(map(len, ret["changes"].values()))
@@ -298,7 +311,7 @@ def passing(name: str, timeout: float = 60) -> State:
     for instance in run["instances"]:
         found = seen.get(instance["id"])
         if found and not found["healthy"]:
-            problems.append(f"{instance['id']}: {found['cause']}")
+            problems.append(f"{instance['id']}: {found['explained']}")
         elif found is None and instance["host"] in run["seen"]:
             problems.append(
                 f"{instance['id']}: {instance['host']} does not know of it, so the organization's "

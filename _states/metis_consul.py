@@ -5,6 +5,7 @@ Each of these is a gate: it looks at the running system, waits for what is wante
 does not come says why, with the last lines of the unit's journal.
 """
 
+import re
 from typing import Any
 
 import salt.exceptions
@@ -101,10 +102,21 @@ def service_passing(
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": f"{service['id']} passes"}
 
+    port = service["id"].rpartition("_")[2]
+
     def look(seconds: float) -> str:
         state = __salt__["metis_consul.wait_for_service"](agent, service, seconds)
         where = f"on the agent {agent['address']}:{agent['port']}"
-        return "" if state == "passing" else f"{service['id']} is {state} {where}"
+        if state == "passing":
+            return ""
+        # A program registers the first address that its host has, which may be of another network.
+        instead = [
+            other
+            for other in __salt__["metis_consul.services"](agent)
+            if other != service["id"] and re.fullmatch(f"{service['name']}_.+_{port}", other)
+        ]
+        there = f"; registered are {', '.join(instead)}" if instead and state == "absent" else ""
+        return f"{service['id']} is {state} {where}{there}"
 
     try:
         wrong = __salt__["metis_unit.wait"](unit, look, 0 if __opts__["test"] else timeout)

@@ -37,6 +37,7 @@ class World:
         self.http = ""
         self.ice: dict[int, str] = {}
         self.days_left = 300
+        self.closed: set[int] = set()
         self.waited: list[tuple[str, float]] = []
         self.pillar = create_autospec(
             pillar_module.items, side_effect=lambda *args, **kwargs: {"metis": self.view}
@@ -91,6 +92,10 @@ def configure_loader_modules(world: World) -> dict[ModuleType, dict[str, Any]]:
     functions = world.functions() | orgs.by_salts_name(metis_unit)
     functions["cmd.run_all"] = world.systemd.run_all
     functions["pillar.items"] = world.pillar
+    functions["metis_unit.missing_ports"] = create_autospec(
+        metis_unit.missing_ports,
+        side_effect=lambda pids, wanted: [f"tcp port {p}" for _, p in wanted if p in world.closed],
+    )
     functions["x509.expires"] = create_autospec(
         x509_v2.expires, side_effect=lambda certificate, days=0: world.days_left <= days
     )
@@ -157,6 +162,7 @@ def test_where_all_is_well_every_instance_is_healthy(on: Any, host: str, ids: li
             "ending": False,
             "healthy": True,
             "cause": "",
+            "explained": "",
         }
 
 
@@ -379,7 +385,7 @@ def test_a_host_without_a_role_has_no_instance(on: Any, world: World) -> None:
 
 def test_the_view_is_the_master_s_of_now(on: Any, world: World) -> None:
     on("h4")
-    assert metis_instance.view() == world.view
+    assert metis_instance._view() == world.view
     world.pillar.assert_called_with(unmask=True)
 
 
@@ -394,6 +400,20 @@ def test_a_view_that_is_given_is_not_asked_for(on: Any, world: World) -> None:
     world.view = {}
     assert len(metis_instance.status(seen=seen)) == 3
     world.pillar.assert_not_called()
+
+
+# Ports
+
+
+def test_a_program_without_one_of_its_ports_is_not_healthy(on: Any) -> None:
+    on("h1").closed = {10036}
+    found = _status()
+    assert found["consul@h1"]["healthy"] is True
+    carrier = found["carrier@h1"]
+    assert (carrier["healthy"], carrier["cause"]) == (False, "it does not listen on tcp port 10036")
+    first, state, *_ = carrier["explained"].splitlines()
+    assert first == carrier["cause"]
+    assert state.startswith("metis-carrier.service is active (running)")
 
 
 # Certificates

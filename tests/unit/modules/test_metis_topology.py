@@ -311,7 +311,7 @@ LISTENS = {
         "p2p_udp_port": "udp",
         "pprof_port": "tcp",
     },
-    "admin": {"web_port": "tcp", "http_port": "tcp", "mysql_port": "tcp"},
+    "admin": {"web_port": "tcp", "http_port": "tcp", "https_port": "tcp", "mysql_port": "tcp"},
     "ice_via": {"glacier2_port": "tcp", "grid_port": "tcp"},
     "compute": {"port": "tcp"},
 }
@@ -324,6 +324,9 @@ LISTENS = {
 def test_every_port_counts_with_its_protocol(role: str, setting: str, protocol: str) -> None:
     file = orgs.one_host("admin", "ice_via", "compute", "data")
     file.setdefault(role, {})[setting] = 20000
+    # A port that is off is free for others.
+    file.setdefault("admin", {})["enable_tls"] = True
+    file["carrier"]["pprof"] = True
     if protocol == "tcp":
         file["data"] = {"port": 20000}
         other = "hosts.h1.roles[5] (port)"
@@ -338,6 +341,13 @@ def test_every_port_counts_with_its_protocol(role: str, setting: str, protocol: 
     assert bool(faults) is clashes
     if clashes and role != "carrier":
         assert faults[0]["place"] == other
+
+
+@pytest.mark.parametrize(("role", "setting"), [("carrier", "pprof_port"), ("admin", "https_port")])
+def test_a_port_that_is_off_is_free_for_others(role: str, setting: str) -> None:
+    file = orgs.one_host("admin", data={"port": 20000})
+    file[role] = file.get(role, {}) | {setting: 20000}
+    assert _faults(file) == []
 
 
 def test_ports_of_one_instance_can_clash() -> None:
@@ -532,7 +542,8 @@ def test_a_role_has_its_own_artifacts_and_facts() -> None:
     }
     assert admin["facts"] == orgs.RELEASE["admin"]
     assert list(views["h4"]["roles"]["data"]["artifacts"]) == ["metis_dcv"]
-    assert views["h4"]["roles"]["data"]["facts"] == orgs.RELEASE["fighter"]
+    facts = views["h4"]["roles"]["data"]["facts"]
+    assert facts | orgs.RELEASE["fighter"] == facts
 
 
 # Whatever is written into a file

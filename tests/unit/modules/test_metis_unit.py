@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -296,3 +298,38 @@ def test_a_program_that_ends_again_and_again_is_not_waited_for(
     wrong = metis_unit.wait("c.service", look, 600)
     assert wrong == "carrier is absent, and c.service ended 6 times meanwhile"
     assert clock.now < 60
+
+
+# Ports
+
+
+def test_a_port_that_a_program_or_its_child_has_is_not_missing() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as tcp,
+        socket.socket(type=socket.SOCK_DGRAM) as udp,
+    ):
+        udp.bind(("127.0.0.1", 0))
+        own = [["tcp", tcp.getsockname()[1]], ["udp", udp.getsockname()[1]]]
+        assert metis_unit.missing_ports([os.getpid()], own) == []
+        assert metis_unit.missing_ports([os.getppid()], own) == []
+
+
+def test_a_port_that_nobody_has_is_missing(closed: dict[str, Any]) -> None:
+    wanted = [["tcp", closed["port"]], ["udp", closed["port"]]]
+    assert metis_unit.missing_ports([os.getpid()], wanted) == [
+        f"tcp port {closed['port']}",
+        f"udp port {closed['port']}",
+    ]
+    # A program that has just ended.
+    assert len(metis_unit.missing_ports([2**22 + 1], wanted)) == 2
+
+
+def test_a_port_that_another_program_has_is_missing_and_it_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as tcp, subprocess.Popen(["sleep", "60"]) as other:
+        try:
+            port = tcp.getsockname()[1]
+            (said,) = metis_unit.missing_ports([other.pid], [["tcp", port]])
+        finally:
+            other.kill()
+    assert said.startswith(f"tcp port {port}, which ")
+    assert said.endswith(f" (process {os.getpid()}) has")

@@ -53,7 +53,8 @@ def state(
 def instance(name: str, **others: Any) -> dict[str, Any]:
     role = name.partition("@")[0]
     own = {"id": name, "role": role, "state": "running", "since": 2000.0, "drift": []}
-    return own | {"healthy": True, "cause": ""} | others
+    own |= {"healthy": True, "cause": ""} | others
+    return own | {"explained": f"{own['cause']}\nthe journal" if own["cause"] else ""}
 
 
 class Fleet:
@@ -456,9 +457,10 @@ def test_a_host_without_a_result_is_a_failure(
 
 
 def _seen(fleet: Fleet, found: dict[str, list[dict[str, Any]]]) -> None:
-    """A first phase in which the instances of hosts were seen so."""
+    """A first phase in which the instances of hosts were seen so; what acts later is then well."""
     for host, instances in found.items():
-        fleet.on(host, "metis_host.reach", states(instances=instances))
+        well = [instance(one["id"]) for one in instances]
+        fleet.on(host, "metis_host.reach", states(instances=instances), states(instances=well))
     metis.reached("configured", "configured", ROLES)
     fleet.jobs.clear()
 
@@ -519,6 +521,17 @@ def test_a_restart_that_fails_leaves_the_others_up(
     assert done["result"] is False
     assert done["comment"] == "h2: consul has its peers: 2 of 3 peers"
     assert fleet.acted() == [["h1"], ["h2"]]
+
+
+def test_what_was_brought_up_must_be_healthy(guarded: Callable[[], State], fleet: Fleet) -> None:
+    guarded()
+    _seen(fleet, WELL | {"h1": [instance("consul@h1", drift=["x"]), instance("carrier@h1")]})
+    wrong = instance("consul@h1", healthy=False, cause="it does not listen on tcp port 8600")
+    other = instance("carrier@h1", healthy=False, cause="of a later phase")
+    fleet.on("h1", "metis_host.reach", states(instances=[wrong, other]))
+    done = metis.reached("consul runs", "running", ["consul"])
+    assert done["result"] is False
+    assert done["comment"] == ("consul@h1: it does not listen on tcp port 8600\nthe journal")
 
 
 def test_who_is_down_comes_before_who_is_restarted(
@@ -640,7 +653,7 @@ def test_what_is_not_healthy_is_named_with_its_cause(
     fleet.on("h4", "metis_instance.status", returned([wrong, *WELL["h4"][1:]]))
     done = metis.passing("all")
     assert done["result"] is False
-    assert done["comment"] == "data@h4:8700: dataService_x is critical"
+    assert done["comment"] == "data@h4:8700: dataService_x is critical\nthe journal"
 
 
 def test_what_the_verb_was_not_asked_for_need_not_be_healthy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable
 from types import ModuleType
@@ -144,6 +145,18 @@ def test_a_service_passes(opts: dict[str, Any], agent: Agent, registers: Registe
         opts, lambda: metis_consul.service_passing("s", agent, service, UNIT), lambda: None
     )
     assert done["comment"] == f"{service['id']} passes"
+
+
+def test_a_program_that_registered_another_address_is_named(
+    agent: Agent, registers: Registers
+) -> None:
+    there = registers("passing")
+    other = {"id": f"{there['name']}_10.0.0.9_1", "name": there["name"]}
+    body = {"ID": f"{there['name']}_172.17.0.1_1", "Name": there["name"]}
+    call("PUT", agent["port"], "/v1/agent/service/register", json.dumps(body))
+    done = metis_consul.service_passing("s", agent, other, UNIT, timeout=0.2)
+    where = f"on the agent 127.0.0.1:{agent['port']}"
+    _explained(done, f"{other['id']} is absent {where}; registered are {body['ID']}")
 
 
 def test_a_service_that_does_not_pass_is_explained(
