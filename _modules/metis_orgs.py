@@ -102,6 +102,24 @@ def _certificate_faults(topology: dict[str, Any]) -> list[dict[str, Any]]:
     return faults
 
 
+def check(name: str, file: str) -> dict[str, Any]:
+    """
+    What a file that is no organization's yet would be as one: ``{"topology", "faults"}``.
+
+    name
+        The organization.
+    file
+        Its path, wherever it is.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_orgs.check acme /root/acme.sls
+    """
+    return _read(name, Path(file))
+
+
 def read() -> dict[str, dict[str, Any]]:
     """
     Every organization: ``{org: {"file", "topology", "faults"}}``.

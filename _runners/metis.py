@@ -1,5 +1,5 @@
 """
-The operator's read side.
+What the operator asks the master for: what there is, and an organization file to begin with.
 """
 
 import time
@@ -123,3 +123,78 @@ def ca(org: str | None = None) -> dict[str, Any]:
     if request["error"]:
         return _shown(request["error"], 1)
     return _shown(__salt__["salt.cmd"]("metis_certificates.authority", request["org"]).strip(), 0)
+
+
+def import_inventory(path: str, org: str | None = None, to: str | None = None) -> dict[str, Any]:
+    """
+    Make an organization file from an inventory of the Ansible scripts.
+
+    path
+        The ``inventory.ini``, on the master.
+    org
+        What the organization shall be called; made from ``cluster_name`` where not given.
+    to
+        The file to write; ``orgs/<org>.sls`` below the last pillar root where not given.
+
+    Returns what was written, what could not be carried over and why, and what is left to complete
+    by hand. Where the inventory has faults nothing is written, they are returned, and the exit code
+    is 1. No password is shown.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run metis.import_inventory /root/inventory.ini org=acme
+    """
+    try:
+        return _import(
+            str(path), None if org is None else str(org), None if to is None else str(to)
+        )
+    except salt.exceptions.CommandExecutionError as err:
+        return _shown(f"nothing was written: {err}", 1)
+
+
+def _import(path: str, org: str | None, to: str | None) -> dict[str, Any]:
+    cmd = __salt__["salt.cmd"]
+    text, encoding = cmd("metis_import.read", path)
+    made = cmd("metis_inventory.convert", text, org)
+    faults = made["faults"]
+    if faults:
+        many = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+        return _shown("\n".join([f"nothing was written: {path} has {many}:", *_said(faults)]), 1)
+    file = cmd("metis_import.write", made["org"], made["text"], to)
+    notes = _said(made["notes"])
+    if encoding != "utf-8":
+        notes.append(f"  the inventory is not UTF-8: read as {encoding.upper()}, look at comments")
+    lines = [f"{file} is the organization {made['org']}, as {path} has it"]
+    lines += ["to know:", *notes] if notes else []
+    known = cmd("metis_orgs.read").get(made["org"])
+    found = known is not None and known["file"] == file
+    by_hand = _by_hand((known if found else cmd("metis_orgs.check", made["org"], file))["faults"])
+    lines += [f"to complete by hand in {file}:", *by_hand] if by_hand else []
+    lines.append("next:" if found else f"next, once it is orgs/{made['org']}.sls in a pillar root:")
+    lines.append(
+        f"""  salt-run state.orchestrate metis.deploy pillar='{{"org": "{made["org"]}"}}'"""
+    )
+    return _shown("\n".join(lines), 0)
+
+
+def _said(things: list[dict[str, Any]]) -> list[str]:
+    lines = []
+    for thing in things:
+        numbers = ", ".join(str(line) for line in thing["lines"])
+        place = f"line{'s' if len(thing['lines']) > 1 else ''} {numbers}: " if numbers else ""
+        lines.append(f"  {place}{thing['what']} {thing['why']}")
+    return lines
+
+
+def _by_hand(faults: list[dict[str, Any]]) -> list[str]:
+    """What keeps the file from being valid, and how many checksums its release lacks."""
+    lines = []
+    release = [fault for fault in faults if fault["place"] == "release"]
+    for fault in [fault for fault in faults if fault["place"] != "release"] + release[:1]:
+        value = "" if fault["value"] is None else f" (now: {fault['value']!r})"
+        lines.append(f"  {fault['place']} {fault['problem']}{value}: {fault['fix']}")
+    if len(release) > 1:
+        lines.append(f"  release: {len(release) - 1} more of its artifacts have no checksum")
+    return lines
