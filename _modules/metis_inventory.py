@@ -22,10 +22,6 @@ RELEASE = "0.3.0"
 # A role's groups: `via` is what ice_via was called before.
 _GROUPS = {role: (role,) for role in ROLES} | {"ice_via": ("ice_via", "via")}
 # Where the schema has no default of its own for what the scripts have.
-_DEFAULTS = {
-    "admin": {"enable_tls": False, "ssl_protocols": ["TLSv1.2", "TLSv1.3"]},
-    "ice_via": {"protocol": "tcp"},
-}
 _PASSWORD = re.compile(
     r"(pass|passwd|password|pwd|密码|口令)\w*\s*[\"']?\s*([:=\uff1a\uff1d是为]|is\b)\s*\S", re.I
 )
@@ -40,7 +36,7 @@ def _defaults() -> dict[str, dict[str, Any]]:
         )
     least = {"release": RELEASE, "hosts": {"h": {"address": "10.0.0.1", "roles": ["consul"]}}}
     org = __salt__["metis_orgfile.read"]({"metis": least})["org"]
-    return {role: _DEFAULTS.get(role, {}) | org[role] for role in ROLES}
+    return {role: org[role] for role in ROLES}
 
 
 class _Import:

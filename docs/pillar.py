@@ -86,7 +86,9 @@ def _value(setting: Schema) -> str:
     if "enum" in setting:
         return ", ".join(f"`{word}`" for word in setting["enum"])
     if "pattern" in setting:
-        return f"text, `{setting['pattern'].strip('^$')}`"
+        # Else a cell of the table would end there.
+        pattern = setting["pattern"].strip("^$").replace("|", "\\|")
+        return f"text, `{pattern}`"
     if "minLength" in setting:
         return f"text, {setting['minLength']} characters or more"
     if "prefixItems" in setting:
