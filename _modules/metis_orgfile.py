@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 
 try:
     import pydantic
+    import pydantic_core
 
     HAS_PYDANTIC = True
 except ImportError:
@@ -37,46 +38,117 @@ ROLES = ("consul", "carrier", "admin", "ice_via", "data", "compute")
 
 
 def __virtual__() -> str | tuple[bool, str]:
-    if HAS_PYDANTIC:
-        return __virtualname__
-    return False, "metis_orgfile runs on the master, whose Python needs pydantic"
+    if not HAS_PYDANTIC:
+        return False, "metis_orgfile runs on the master, whose Python needs pydantic"
+    return __virtualname__
+
+
+_NAME = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+_USER = "^[A-Za-z0-9_]{1,32}$"
+# As it stands in nginx's own file.
+_SERVER_NAME = r"^(_|(\*\.)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*)$"
+_FILE = "^(/[A-Za-z0-9._-]+)+$"
+_ENR = "^enr:[A-Za-z0-9_-]+$"
+# A minion's id: Salt's own choice is the full name of the machine.
+_MINION = "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
+# What is wrong with a text of another form, and what to do.
+_FORMS = {
+    _NAME: ("must be lower-case letters, digits and -", "write one such as acme-cluster"),
+    _USER: ("must be 1 to 32 letters, digits and _", "write one such as metis_admin"),
+    _SERVER_NAME: ("must be one domain, or _", "write one such as console.acme.example"),
+    _FILE: ("must be the absolute path of a file", "write one such as /srv/pki/console.pem"),
+    _ENR: ("must be an ENR", "write the other node's record, which begins with enr:"),
+    _MINION: (
+        "is not what a minion can be called",
+        "write the minion's id: letters, digits, ., _ and -",
+    ),
+}
 
 
 if HAS_PYDANTIC:
 
+    def _wrong(problem: str, fix: str) -> Exception:
+        words = {"problem": problem, "fix": fix}
+        return pydantic_core.PydanticCustomError("metis", "{problem}", words)
+
     def _ip(value: Any) -> str:
         try:
-            # As text: of a number, ipaddress makes an address too (5 is 0.0.0.5 to it).
-            return str(ipaddress.IPv4Address(str(value)))
+            # A number is no address: to ipaddress, 5 is 0.0.0.5.
+            return str(ipaddress.IPv4Address(value if isinstance(value, str) else ""))
         except ValueError as err:
-            raise ValueError("must be an IPv4 address such as 10.0.0.5") from err
+            raise _wrong("must be an IPv4 address", "write one such as 10.0.0.5") from err
+
+    def _of_a_host(text: str) -> ipaddress.IPv4Address:
+        address = ipaddress.IPv4Address(text)
+        if (
+            address.is_unspecified
+            or address.is_multicast
+            or address.is_reserved
+            or address in ipaddress.IPv4Network("0.0.0.0/8")
+        ):
+            raise _wrong("is an address that no host has", "write one such as 10.0.0.5")
+        return address
 
     def _own_ip(value: Any) -> str:
         text = _ip(value)
-        address = ipaddress.IPv4Address(text)
-        if (
-            address.is_loopback
-            or address.is_unspecified
-            or address.is_multicast
-            or address.is_reserved
-        ):
-            raise ValueError("must be an address where other hosts reach this one")
+        if _of_a_host(text).is_loopback:
+            raise _wrong(
+                "is an address that only the host itself reaches",
+                "write the one where the other hosts reach it",
+            )
         return text
 
     def _host_or_ip(value: Any) -> str:
         # The KV values are `<address>_<port>` and split on `_` (service-contract 2), so a name
         # with an underscore can never be read back.
-        if re.fullmatch(r"[0-9.]+", str(value)):
-            return _ip(value)
-        name = r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?"
-        if not isinstance(value, str) or not re.fullmatch(name, value):
-            raise ValueError("must be an IPv4 address or a host name (letters, digits, - and .)")
-        return value
+        text = value if isinstance(value, str) else ""
+        if re.fullmatch(r"[0-9.]+", text):
+            text = _ip(text)
+            _of_a_host(text)
+            return text
+        label = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+        if len(text) > 253 or not re.fullmatch(rf"{label}(\.{label})*", text):
+            raise _wrong(
+                "must be an IPv4 address or a host name",
+                "write one such as 198.51.100.7 or node.acme.example, without _",
+            )
+        return text
+
+    def _outside(value: Any) -> str:
+        text = _host_or_ip(value)
+        name = text.lower()
+        if name.split(".")[-1] == "localhost" or name.startswith("localhost."):
+            inside = True
+        elif re.fullmatch(r"[0-9.]+", text):
+            address = ipaddress.IPv4Address(text)
+            inside = address.is_loopback or address.is_link_local
+        else:
+            inside = False
+        if inside:
+            raise _wrong(
+                "is an address that other organizations cannot reach",
+                "write the public address, such as 198.51.100.7 or node.acme.example",
+            )
+        return text
 
     def _memory(value: Any) -> str:
-        if not re.fullmatch(r"[1-9][0-9]*[mMgG]", str(value)):
-            raise ValueError("must be a size such as 512m or 2g")
-        return str(value).lower()
+        if not isinstance(value, str) or not re.fullmatch(r"[1-9][0-9]{0,5}[mMgG]", value):
+            raise _wrong("must be a size", "write one such as 512m or 2g")
+        return value.lower()
+
+    def _two(value: Any) -> Any:
+        if not isinstance(value, list | tuple) or len(value) != 2:
+            raise _wrong("must be two ports", "write first and last, such as [31000, 31100]")
+        return value
+
+    def _directory(value: Any) -> str:
+        text = value if isinstance(value, str) else ""
+        if not re.fullmatch(_DIRECTORY, text) or {".", ".."} & set(text.split("/")):
+            raise _wrong(
+                "must be an absolute path of letters, digits, ., _ and -",
+                "write one such as /srv/metis/data, without / at the end and without ..",
+            )
+        return text
 
     def _ciphers(value: Any) -> str:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -92,10 +164,13 @@ if HAS_PYDANTIC:
     # What an editor and docs/pillar.md can know of what only code can tell.
     _IPV4 = {"type": "string", "format": "ipv4"}
     _HOST = {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "hostname"}]}
-    _SIZE = {"type": "string", "pattern": "^[1-9][0-9]*[mMgG]$"}
+    _SIZE = {"type": "string", "pattern": "^[1-9][0-9]{0,5}[mMgG]$"}
+    _DIRECTORY = "(/[A-Za-z0-9._-]+)+"
+    _PATH = {"type": "string", "pattern": f"^{_DIRECTORY}$"}
     _Ip = Annotated[str, pydantic.BeforeValidator(_ip), pydantic.WithJsonSchema(_IPV4)]
     _OwnIp = Annotated[str, pydantic.BeforeValidator(_own_ip), pydantic.WithJsonSchema(_IPV4)]
     _Address = Annotated[str, pydantic.BeforeValidator(_host_or_ip), pydantic.WithJsonSchema(_HOST)]
+    _Outside = Annotated[str, pydantic.BeforeValidator(_outside), pydantic.WithJsonSchema(_HOST)]
     _Memory = Annotated[str, pydantic.BeforeValidator(_memory), pydantic.WithJsonSchema(_SIZE)]
     _Ciphers = Annotated[
         str, pydantic.BeforeValidator(_ciphers), pydantic.WithJsonSchema({"type": "string"})
@@ -104,11 +179,8 @@ if HAS_PYDANTIC:
     _Port = Annotated[int, pydantic.Field(ge=1025, le=65535)]
     _AnyPort = Annotated[int, pydantic.Field(ge=1, le=65535)]
     # YAML has lists only; strict would want a tuple.
-    _Range = Annotated[tuple[_Port, _Port], pydantic.Field(strict=False)]
-    _File = Annotated[str, pydantic.Field(pattern=r"^(/[A-Za-z0-9._-]+)+$")]
-    _ServerName = Annotated[
-        str, pydantic.Field(pattern=r"^(_|(\*\.)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*)$")
-    ]
+    _File = Annotated[str, pydantic.Field(pattern=_FILE)]
+    _ServerName = Annotated[str, pydantic.Field(pattern=_SERVER_NAME)]
     _CERTIFICATE: Any = pydantic.Field(
         None,
         description="File on the master with an own certificate and its chain, PEM. "
@@ -117,12 +189,20 @@ if HAS_PYDANTIC:
     _CERTIFICATE_KEY: Any = pydantic.Field(
         None, description="File on the master with the key of `certificate`, PEM."
     )
-    _Directory = Annotated[str, pydantic.Field(pattern=r"^(/[A-Za-z0-9._-]+)+$")]
-    _Name = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
-    # A minion's id: Salt's own choice is the full name of the machine.
-    _HostName = Annotated[
-        str, pydantic.Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
+    _Range = Annotated[
+        tuple[_Port, _Port], pydantic.Field(strict=False), pydantic.BeforeValidator(_two)
     ]
+    _Directory = Annotated[
+        str, pydantic.BeforeValidator(_directory), pydantic.WithJsonSchema(_PATH)
+    ]
+    _Name = Annotated[str, pydantic.Field(pattern=_NAME)]
+    _User = Annotated[str, pydantic.Field(pattern=_USER)]
+    _Enr = Annotated[str, pydantic.Field(pattern=_ENR)]
+    _HostName = Annotated[str, pydantic.Field(pattern=_MINION)]
+    # No more than the programs count to.
+    _Count = Annotated[int, pydantic.Field(ge=1, le=10_000)]
+    _Bytes = Annotated[int, pydantic.Field(ge=1, le=2**30)]
+    _Bits = Annotated[int, pydantic.Field(ge=1, le=10**12)]
     _Yaml = pydantic.ConfigDict(extra="forbid", strict=True)
 
     class _Section(pydantic.BaseModel):
@@ -145,7 +225,7 @@ if HAS_PYDANTIC:
     class _Carrier(_Role):
         """The scheduler, and the node's face in the p2p network: one an organization."""
 
-        external_address: _Address | None = pydantic.Field(
+        external_address: _Outside | None = pydantic.Field(
             None,
             description="Where other organizations reach the p2p ports. Required with carrier.",
         )
@@ -161,10 +241,10 @@ if HAS_PYDANTIC:
         verbosity: Literal["trace", "debug", "info", "warn", "error", "fatal", "panic"] = (
             pydantic.Field("info", description="From which level on carrier logs.")
         )
-        bootstrap_nodes: list[str] = pydantic.Field(
+        bootstrap_nodes: list[_Enr] = pydantic.Field(
             [], description="ENRs of nodes to join the p2p network through."
         )
-        max_peers: int = pydantic.Field(45, ge=1, description="p2p peers at the most.")
+        max_peers: _Count = pydantic.Field(45, description="p2p peers at the most.")
 
     class _Admin(_Role):
         """The console for people: a Java program, MariaDB and nginx on one host."""
@@ -187,8 +267,8 @@ if HAS_PYDANTIC:
         certificate: _File | None = _CERTIFICATE
         certificate_key: _File | None = _CERTIFICATE_KEY
         mysql_port: _Port = pydantic.Field(3306, description="MariaDB on loopback, TCP.")
-        mysql_user: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_]{1,32}$")] = (
-            pydantic.Field("metis_admin", description="The program's account in MariaDB.")
+        mysql_user: _User = pydantic.Field(
+            "metis_admin", description="The program's account in MariaDB."
         )
         mysql_password: str | None = pydantic.Field(
             None,
@@ -200,7 +280,7 @@ if HAS_PYDANTIC:
     class _IceVia(_Role):
         """IceGrid's registry and the Glacier2 router, the way in for other organizations' tasks."""
 
-        external_address: _Address | None = pydantic.Field(
+        external_address: _Outside | None = pydantic.Field(
             None,
             description="Where other organizations reach Glacier2. Required with ice_via.",
         )
@@ -213,9 +293,9 @@ if HAS_PYDANTIC:
         certificate_key: _File | None = _CERTIFICATE_KEY
 
     class _Fighter(_Role):
-        thread_pool_size: int = pydantic.Field(10, ge=1, description="Threads that serve requests.")
-        total_bandwidth: int = pydantic.Field(
-            10_000_000, ge=1, description="What the host's network carries, in bits a second."
+        thread_pool_size: _Count = pydantic.Field(10, description="Threads that serve requests.")
+        total_bandwidth: _Bits = pydantic.Field(
+            10_000_000, description="What the host's network carries, in bits a second."
         )
 
     class _Data(_Fighter):
@@ -227,8 +307,8 @@ if HAS_PYDANTIC:
         task_port_range: _Range = pydantic.Field(
             (31000, 31100), description="First and last port that running tasks listen on, TCP."
         )
-        chunk_size: int = pydantic.Field(
-            1_048_576, ge=1, description="Bytes of a piece, where data is sent in pieces."
+        chunk_size: _Bytes = pydantic.Field(
+            1_048_576, description="Bytes of a piece, where data is sent in pieces."
         )
 
     class _Compute(_Fighter):
@@ -316,7 +396,8 @@ def fault(place: str, problem: str, fix: str, value: Any = None) -> dict[str, An
     fix
         What to do about it.
     value
-        What stands there now; ``None`` where nothing does.
+        What stands there now; ``None`` where nothing does. A password is not shown, and what is
+        too long only in part.
 
     CLI Example:
 
@@ -324,27 +405,53 @@ def fault(place: str, problem: str, fix: str, value: Any = None) -> dict[str, An
 
         salt-run salt.cmd metis_orgfile.fault hosts "is empty" "name a host"
     """
-    return {"place": place, "value": value, "problem": problem, "fix": fix}
+    return {"place": place, "value": _shown(place, value), "problem": problem, "fix": fix}
+
+
+# Characters of a value, or of a name that may be anything, in a fault.
+_LONGEST = 100
+# What msgpack can carry to the verbs.
+_LARGEST = 2**63
+
+
+def _text(value: Any) -> str:
+    """A value in one line that can be printed and is not too long, whatever it is."""
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except ValueError:
+        text = "a number with too many digits"
+    except RecursionError:
+        text = "a list or mapping that is too deep"
+    if not text.isprintable():
+        text = repr(text)[1:-1]
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
 
 
 def _place(location: tuple[str | int, ...]) -> str:
     place = ""
     for part in location:
-        name = f"[{part}]" if isinstance(part, int) else part or "''"
+        name = f"[{part}]" if isinstance(part, int) else _text(part) or "''"
         place += name if isinstance(part, int) or not place else f".{name}"
     return place
 
 
 def _shown(place: str, value: Any) -> Any:
     # A password may stand in a mapping, under a key that is not the right one.
-    items = value if isinstance(value, list) else [value]
-    if "password" in place or any(item and isinstance(item, dict | list) for item in items):
+    items = value if isinstance(value, list | tuple | set) else [value]
+    if "password" in place or any(item and isinstance(item, _CONTAINERS) for item in items):
         return "(not shown)"
-    return value
+    if isinstance(value, list) and len(value) <= _LONGEST:
+        return [_shown(place, item) for item in value]
+    if (isinstance(value, int) and abs(value) < _LARGEST) or isinstance(value, float | None):
+        return value
+    return _text(value)
+
+
+_CONTAINERS = (dict, list, tuple, set)
 
 
 def _nearest(name: Any, known: list[str]) -> str:
-    near = difflib.get_close_matches(str(name), known, 1)
+    near = difflib.get_close_matches(_text(name), known, 1)
     return f"did you mean {near[0]}?" if near else "known are: " + ", ".join(known)
 
 
@@ -358,28 +465,71 @@ def _known_keys(model: Any, location: list[str | int]) -> list[str]:
     return list(model.model_fields)
 
 
+def _is_key(item: Any) -> bool:
+    """Whether it is the key of a mapping that is wrong, and not its value."""
+    return item["loc"][-1:] == ("[key]",) and item["type"] != "extra_forbidden"
+
+
 def _location(item: Any) -> list[str | int]:
     # pydantic's word for a mapping's key; the operator's file has no such place.
-    return [part for part in item["loc"] if part != "[key]"]
+    location = list(item["loc"][:-1] if _is_key(item) else item["loc"])
+    if location[:1] == ["hosts"] and len(location) > 1:
+        # A number is a host's name too, and no place in a list.
+        location[1] = str(location[1])
+    return location
+
+
+# What pydantic calls it: what is wrong and what to do, for people.
+_WORDS = {
+    "missing": ("is missing", "add it"),
+    "int_type": ("must be a whole number", "write one, without quotes and without a point"),
+    "bool_type": ("must be true or false", "write one of them, without quotes"),
+    "string_type": ("must be text", "write text, in quotes where it looks like a number"),
+    "string_unicode": ("holds what is no character", "write it anew"),
+    "list_type": ("must be a list", "write `[...]`, or a line `- ...` for each"),
+    "dict_type": ("must be a mapping", "write lines `name: value` below it"),
+    "model_type": ("must be a mapping", "write lines `setting: value` below it"),
+    "invalid_key": ("is not a setting known here", "write the setting's name"),
+    "string_too_short": ("is too short", "write a longer one, or remove the line"),
+    "too_short": ("is empty", "name at least one"),
+}
+
+
+def _words(item: Any) -> tuple[str, str]:
+    kind, context = item["type"], item.get("ctx", {})
+    if kind == "metis":
+        return context["problem"], context["fix"]
+    if _is_key(item):
+        return _FORMS[_MINION]
+    if item["input"] is None and kind != "missing":
+        return "has no value", "write one, or remove the line"
+    if kind in _WORDS:
+        return _WORDS[kind]
+    if kind == "greater_than_equal":
+        return "is too small", f"write {context['ge']} or more"
+    if kind == "less_than_equal":
+        return "is too large", f"write {context['le']} or less"
+    if kind == "literal_error":
+        known = re.findall("'([^']+)'", context["expected"])
+        return f"must be one of {', '.join(known)}", _nearest(item["input"], known)
+    if kind == "string_pattern_mismatch" and context["pattern"] in _FORMS:
+        return _FORMS[context["pattern"]]
+    problem = item["msg"].removeprefix("Value error, ")
+    return problem[0].lower() + problem[1:], "correct the value"
 
 
 def _faults_of(error: Any, model: Any, prefix: tuple[str | int, ...] = ()) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for item in error.errors(include_url=False):
         location = _location(item)
-        place = _place((*prefix, *location))
-        fix, value = "correct the value", _shown(place, item["input"])
+        place = _place((*prefix, *location)) or "metis"
+        problem, fix = _words(item)
+        value = item["input"]
         if item["type"] == "extra_forbidden":
-            problem = "is not a setting known here"
+            problem, value = "is not a setting known here", None
             fix = _nearest(location[-1], _known_keys(model, location[:-1]))
+        elif item["type"] in ("missing", "invalid_key"):
             value = None
-        elif item["type"] == "missing":
-            problem, fix, value = "is missing", "add it", None
-        elif item["type"] in ("dict_type", "model_type"):
-            problem = "must be a mapping"
-        else:
-            problem = item["msg"].removeprefix("Value error, ")
-            problem = problem[0].lower() + problem[1:]
         found.setdefault(place, fault(place, problem, fix, value))
     return list(found.values())
 
@@ -393,7 +543,7 @@ def _instances(name: str, host: Any, org: Any, faults: list[dict[str, Any]]) -> 
         named = {entry: None} if isinstance(entry, str) else entry
         if not isinstance(named, dict) or len(named) != 1:
             problem, fix = "must name one role", "write `- role` or `- role: {setting: value}`"
-            faults.append(fault(_place(place), problem, fix, _shown("", entry)))
+            faults.append(fault(_place(place), problem, fix, entry))
             continue
         role, own = next(iter(named.items()))
         if role not in ROLES:
@@ -402,7 +552,7 @@ def _instances(name: str, host: Any, org: Any, faults: list[dict[str, Any]]) -> 
             continue
         if own is not None and not isinstance(own, dict):
             where, problem = _place((*place, role)), "must be a mapping of settings"
-            faults.append(fault(where, problem, "correct the value", _shown(where, own)))
+            faults.append(fault(where, problem, "write lines `setting: value` below it", own))
             continue
         settings = {**org[role], **(own or {})}
         before = sum(1 for instance in instances if instance["role"] == role)
@@ -424,12 +574,25 @@ _STAND_INS = {"release": "", "address": "192.0.2.1", "port": 9090, "roles": [_LE
 
 def _leave_out(given: dict[Any, Any], item: Any) -> None:
     way = _location(item)
-    while len(way) > 1 and isinstance(given.get(way[0]), dict):
-        given = given[way.pop(0)]
+    while len(way) > 1 and isinstance(inner := _inside(given, way[0]), dict):
+        given = inner
+        way.pop(0)
     if item["type"] != "missing":
-        given.pop(way[0], None)
+        # A host whose name is no text, pydantic may not even name.
+        wrong = [key for key in given if _is_key(item) and not isinstance(key, str)]
+        for key in wrong or [key for key in given if _same(key, way[0])]:
+            del given[key]
     elif len(way) == 1:
         given[way[0]] = _STAND_INS.get(str(way[0]))
+
+
+def _same(key: Any, part: str | int) -> bool:
+    # pydantic says a key that is no text by its text.
+    return key == part or _text(key) == _text(part)
+
+
+def _inside(given: dict[Any, Any], part: str | int) -> Any:
+    return next((value for key, value in given.items() if _same(key, part)), None)
 
 
 def _form(given: dict[str, Any]) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
@@ -476,7 +639,11 @@ def read(data: Any) -> dict[str, Any]:
     if not isinstance(data, dict) or set(data) != {"metis"} or not isinstance(data["metis"], dict):
         wrong = fault("metis", "must be the file's one top key, a mapping", "see docs/pillar.md")
         return {"org": None, "faults": [wrong], "whole": False}
-    org, faults = _form(data["metis"])
+    try:
+        org, faults = _form(data["metis"])
+    except RecursionError:
+        wrong = fault("metis", "has lists in lists without end", "see docs/pillar.md")
+        org, faults = None, [wrong]
     if org is None:
         return {"org": None, "faults": faults, "whole": False}
     whole = len(org["hosts"]) == len(data["metis"]["hosts"])

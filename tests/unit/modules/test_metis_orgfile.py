@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgpack
 import pytest
 
 from _modules import metis_orgfile
@@ -170,6 +171,7 @@ def test_a_role_can_be_switched_off_as_a_whole_and_on_one_host() -> None:
         ("admin", "http_port", 65535),
         ("admin", "mysql_port", 1025),
         ("admin", "heap", "512M"),
+        ("admin", "server_name", "*.acme.example"),
         ("data", "chunk_size", 1),
         ("data", "thread_pool_size", 1),
         ("paths", "logs", "/srv/a.b/c_d-e"),
@@ -258,7 +260,7 @@ def test_a_host_needs_an_address_where_others_reach_it(address: Any) -> None:
     assert _only_fault(file)["place"] == "hosts.h1.address"
 
 
-@pytest.mark.parametrize("address", ["198.51.100.7", "node.acme.example", "n-1", "a"])
+@pytest.mark.parametrize("address", ["198.51.100.7", "node.acme.example", "n-1", "a", "10.0.0.1"])
 def test_an_outside_address_may_be_a_name(address: str) -> None:
     assert _faults(orgs.org_file(ice_via={"external_address": address})) == {}
 
@@ -272,7 +274,10 @@ def test_an_outside_address_may_be_a_name(address: str) -> None:
         "-a",
         "a.",
         "a b",
-        "a" * 254,
+        "a" * 64,
+        ".".join(["a" * 63] * 4),
+        "a..b",
+        "a.-b",
         "",
         5,
         True,
@@ -283,6 +288,37 @@ def test_an_outside_address_may_be_a_name(address: str) -> None:
 def test_an_address_that_no_program_can_read_is_a_fault(address: Any) -> None:
     file = orgs.org_file(data_center={"address": address, "port": 9090})
     assert _only_fault(file)["place"] == "data_center.address"
+
+
+@pytest.mark.parametrize("role", ["carrier", "ice_via"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "127.1.2.3",
+        "0.0.0.0",
+        "0.1.2.3",
+        "169.254.1.1",
+        "224.0.0.1",
+        "239.255.255.255",
+        "240.0.0.1",
+        "255.255.255.255",
+        "localhost",
+        "LocalHost",
+        "a.localhost",
+        "localhost.localdomain",
+    ],
+)
+def test_an_outside_address_that_no_other_organization_reaches_is_a_fault(
+    address: str, role: str
+) -> None:
+    fault = _only_fault(orgs.org_file(**{role: {"external_address": address}}))
+    assert (fault["place"], fault["value"]) == (f"{role}.external_address", address)
+    assert "is an address that" in fault["problem"]
+
+
+def test_the_data_center_may_be_on_carrier_s_own_host_in_a_trial() -> None:
+    assert _faults(orgs.org_file(data_center={"address": "127.0.0.1", "port": 9090})) == {}
 
 
 @pytest.mark.parametrize(
@@ -296,7 +332,9 @@ def test_an_address_that_no_program_can_read_is_a_fault(address: Any) -> None:
         ("consul", "enabled", "no"),
         ("carrier", "verbosity", "loud"),
         ("carrier", "max_peers", 0),
+        ("carrier", "max_peers", 10**400),
         ("carrier", "bootstrap_nodes", "enr:x"),
+        ("admin", "server_name", "a; return 301"),
         ("admin", "heap", "1"),
         ("admin", "heap", 1024),
         ("admin", "mysql_user", "a b"),
@@ -311,13 +349,68 @@ def test_an_address_that_no_program_can_read_is_a_fault(address: Any) -> None:
         ("data", "chunk_size", 0),
         ("paths", "data", "var/lib"),
         ("paths", "logs", "/var/log/a b"),
+        ("paths", "logs", "/var/log/../lib"),
+        ("paths", "logs", "/var/./log"),
+        ("paths", "logs", "/var/log/metis/"),
+        ("paths", "logs", "/"),
+        ("paths", "logs", None),
     ],
 )
 def test_a_value_that_cannot_be_is_shown_with_its_place(section: str, key: str, value: Any) -> None:
     fault = _only_fault(orgs.org_file(**{section: {key: value}}))
-    assert (fault["place"], fault["value"]) == (f"{section}.{key}", value)
+    shown = value if value != 10**400 else f"1{'0' * 99}..."
+    assert (fault["place"], fault["value"]) == (f"{section}.{key}", shown)
     assert fault["problem"]
     assert fault["fix"]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem", "fix"),
+    [
+        ({"consul": {"http_port": "8500"}}, "must be a whole number", "without quotes"),
+        ({"consul": {"http_port": True}}, "must be a whole number", "without quotes"),
+        ({"consul": {"http_port": 80}}, "is too small", "write 1025 or more"),
+        ({"consul": {"http_port": 70000}}, "is too large", "write 65535 or less"),
+        ({"consul": {"enabled": "yes"}}, "must be true or false", "without quotes"),
+        ({"consul": None}, "has no value", "write one, or remove the line"),
+        ({"consul": []}, "must be a mapping", "`setting: value`"),
+        ({"hosts": []}, "must be a mapping", "`name: value`"),
+        ({"hosts": {}}, "is empty", "at least one"),
+        ({"release": 0.3}, "must be text", "in quotes"),
+        ({"cluster_name": "\ud800"}, "holds what is no character", "anew"),
+        ({"cluster_name": "A B"}, "must be lower-case", "acme-cluster"),
+        ({"hosts": {"a b": orgs.hosts()["h1"]}}, "is not what a minion", "minion's id"),
+        ({"hosts": {5: orgs.hosts()["h1"]}}, "is not what a minion", "minion's id"),
+        ({"carrier": {"verbosity": "warning"}}, "must be one of trace, debug,", "mean warn?"),
+        ({"carrier": {"bootstrap_nodes": {}}}, "must be a list", "`- ...`"),
+        ({"carrier": {"bootstrap_nodes": ["x"]}}, "must be an ENR", "enr:"),
+        ({"data": {"task_port_range": 5}}, "must be two ports", "[31000, 31100]"),
+        ({"paths": {"data": "srv"}}, "must be an absolute path", "/srv/metis/data"),
+        ({"admin": {"mysql_user": ""}}, "must be 1 to 32 letters", "metis_admin"),
+    ],
+)
+def test_a_fault_says_in_words_what_is_wrong_and_what_to_do(
+    change: dict[str, Any], problem: str, fix: str
+) -> None:
+    fault = _only_fault(orgs.org_file(**change))
+    assert problem in fault["problem"]
+    assert fix in fault["fix"]
+
+
+def test_a_fault_is_one_line_whatever_stands_in_the_file() -> None:
+    file = orgs.org_file(
+        **{"a\nb": 1, "x" * 1000: 1, "[key]": 1, "": 1},
+        release="\ud800" * 1000,
+        carrier={"max_peers": 16**6000, "bootstrap_nodes": ["a\nb"]},
+        hosts={16**6000: 1, None: 1, "h1": {"address": b"\xff", "roles": [16**6000, b"x"]}},
+    )
+    faults = _faults(file)
+    assert len(faults) == 11, faults
+    for fault in faults.values():
+        assert len(repr(fault)) < 1000
+        assert all(str(part).isprintable() for part in fault.values())
+        # It goes to the verbs by this.
+        assert msgpack.loads(msgpack.dumps(fault)) == fault
 
 
 @pytest.mark.parametrize(
