@@ -5,12 +5,13 @@ An organization file is ``pillar/orgs/<org>.sls``. It is the only input of an op
 knows what may stand in it; what must hold *between* its parts (ports that clash, the number of
 consul servers) is checked where the parts come together, in ``metis_topology``.
 
-Lives on the master only: it needs pydantic, which ``requirements/salt.txt`` has and a minion of an
-organization need not have.
+Lives on the master only: it needs pydantic and zxcvbn, which ``requirements/salt.txt`` has and a
+minion of an organization need not have.
 """
 
 import copy
 import difflib
+import importlib.util
 import ipaddress
 import re
 import ssl
@@ -40,7 +41,27 @@ ROLES = ("consul", "carrier", "admin", "ice_via", "data", "compute")
 def __virtual__() -> str | tuple[bool, str]:
     if not HAS_PYDANTIC:
         return False, "metis_orgfile runs on the master, whose Python needs pydantic"
+    # Found and not imported: that takes a moment, and only a file with a password needs it.
+    if importlib.util.find_spec("zxcvbn") is None:
+        return False, "metis_orgfile runs on the master, whose Python needs zxcvbn"
     return __virtualname__
+
+
+# Passwords that everyone can read: the seed's inventory has the first two.
+_EXAMPLES = (
+    "metis_root",
+    "admin_123456",
+    "changeme",
+    "changeit",
+    "change_me_please",
+    "correct horse battery staple",
+    "correcthorsebatterystaple",
+)
+_PASSWORD_LENGTH = 12
+# zxcvbn's "safely unguessable: moderate protection from an offline attack", of 0 to 4.
+_PASSWORD_SCORE = 3
+# What an attacker of a MetisNode tries first.
+_PASSWORD_WORDS = ["metis", "admin", "mysql", "mariadb", "carrier", "consul", "salt"]
 
 
 _NAME = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
@@ -136,6 +157,23 @@ if HAS_PYDANTIC:
             raise _wrong("must be a size", "write one such as 512m or 2g")
         return value.lower()
 
+    def _password(value: str) -> str:
+        own = "write a better one, or remove the line: the master makes one then"
+        if value.strip().lower() in _EXAMPLES:
+            raise _wrong("is an example that everyone can read", own)
+        if len(value) < _PASSWORD_LENGTH:
+            raise _wrong(f"has less than {_PASSWORD_LENGTH} characters", own)
+        if not value.isprintable():
+            raise _wrong("holds a line break or another character that cannot be seen", own)
+        # Takes a moment, and most files have no password.
+        import zxcvbn
+
+        # It takes no more than 72 characters; what begins strong is strong.
+        judged = zxcvbn.zxcvbn(value[:72], _PASSWORD_WORDS)
+        if judged["score"] < _PASSWORD_SCORE:
+            raise _wrong("is easy to guess", own)
+        return value
+
     def _two(value: Any) -> Any:
         if not isinstance(value, list | tuple) or len(value) != 2:
             raise _wrong("must be two ports", "write first and last, such as [31000, 31100]")
@@ -167,6 +205,7 @@ if HAS_PYDANTIC:
     _SIZE = {"type": "string", "pattern": "^[1-9][0-9]{0,5}[mMgG]$"}
     _DIRECTORY = "(/[A-Za-z0-9._-]+)+"
     _PATH = {"type": "string", "pattern": f"^{_DIRECTORY}$"}
+    _SECRET = {"type": "string", "minLength": _PASSWORD_LENGTH}
     _Ip = Annotated[str, pydantic.BeforeValidator(_ip), pydantic.WithJsonSchema(_IPV4)]
     _OwnIp = Annotated[str, pydantic.BeforeValidator(_own_ip), pydantic.WithJsonSchema(_IPV4)]
     _Address = Annotated[str, pydantic.BeforeValidator(_host_or_ip), pydantic.WithJsonSchema(_HOST)]
@@ -175,6 +214,7 @@ if HAS_PYDANTIC:
     _Ciphers = Annotated[
         str, pydantic.BeforeValidator(_ciphers), pydantic.WithJsonSchema({"type": "string"})
     ]
+    _Password = Annotated[str, pydantic.AfterValidator(_password), pydantic.WithJsonSchema(_SECRET)]
     # Below 1024 a program needs rights that ours do not have; only nginx listens there.
     _Port = Annotated[int, pydantic.Field(ge=1025, le=65535)]
     _AnyPort = Annotated[int, pydantic.Field(ge=1, le=65535)]
@@ -270,10 +310,8 @@ if HAS_PYDANTIC:
         mysql_user: _User = pydantic.Field(
             "metis_admin", description="The program's account in MariaDB."
         )
-        mysql_password: str | None = pydantic.Field(
-            None,
-            min_length=12,
-            description="Of that account. Made on the master where none is given.",
+        mysql_password: _Password | None = pydantic.Field(
+            None, description="Of that account. Made on the master where none is given."
         )
         heap: _Memory = pydantic.Field("1g", description="Java heap, such as `512m` or `2g`.")
 
@@ -490,7 +528,6 @@ _WORDS = {
     "dict_type": ("must be a mapping", "write lines `name: value` below it"),
     "model_type": ("must be a mapping", "write lines `setting: value` below it"),
     "invalid_key": ("is not a setting known here", "write the setting's name"),
-    "string_too_short": ("is too short", "write a longer one, or remove the line"),
     "too_short": ("is empty", "name at least one"),
 }
 

@@ -66,8 +66,8 @@ def _read(name: str, path: Path) -> dict[str, Any]:
         return {"topology": None, "faults": [broken]}
     if "metis_orgfile.read" not in __salt__:
         raise salt.exceptions.CommandExecutionError(
-            "the master's Python lacks pydantic: run salt-pip install with the version of "
-            "requirements/salt.txt, then systemctl restart salt-master"
+            "the master's Python lacks pydantic or zxcvbn: run salt-pip install pydantic zxcvbn "
+            "with the versions of requirements/salt.txt, then systemctl restart salt-master"
         )
     form = __salt__["metis_orgfile.read"](data)
     wanted = None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgpack
 import pytest
+import salt.payload
 
 from _modules import metis_orgfile
 from tests.unit import orgs
@@ -322,6 +322,39 @@ def test_the_data_center_may_be_on_carrier_s_own_host_in_a_trial() -> None:
 
 
 @pytest.mark.parametrize(
+    ("password", "problem"),
+    [
+        ("metis_root", "is an example"),
+        ("admin_123456", "is an example"),
+        ("Admin_123456", "is an example"),
+        ("correct horse battery staple", "is an example"),
+        ("kX9-vw2", "less than 12 characters"),
+        ("aaaaaaaaaaaaaaaa", "is easy to guess"),
+        ("password1234!", "is easy to guess"),
+        ("qwertyuiop12", "is easy to guess"),
+        ("metis-metis-metis", "is easy to guess"),
+        ("kX9-vw2-pp0-Lq7\n", "a line break"),
+        ("a" * 1000, "is easy to guess"),
+    ],
+)
+def test_a_password_that_can_be_guessed_is_a_fault_and_not_shown(
+    password: str, problem: str
+) -> None:
+    fault = _only_fault(orgs.org_file(admin={"mysql_password": password}))
+    assert fault["place"] == "admin.mysql_password"
+    assert problem in fault["problem"]
+    assert "remove the line: the master makes one" in fault["fix"]
+    assert fault["value"] == "(not shown)"
+
+
+@pytest.mark.parametrize("password", ["kX9-vw2-pp0-Lq7", "x7" + "kX9 vw2 ü" * 20])
+def test_a_password_that_cannot_be_guessed_is_taken_as_it_is(password: str) -> None:
+    read = metis_orgfile.read({"metis": orgs.org_file(admin={"mysql_password": password})})
+    assert read["faults"] == []
+    assert read["org"]["admin"]["mysql_password"] == password
+
+
+@pytest.mark.parametrize(
     ("section", "key", "value"),
     [
         ("consul", "http_port", 80),
@@ -410,7 +443,7 @@ def test_a_fault_is_one_line_whatever_stands_in_the_file() -> None:
         assert len(repr(fault)) < 1000
         assert all(str(part).isprintable() for part in fault.values())
         # It goes to the verbs by this.
-        assert msgpack.loads(msgpack.dumps(fault)) == fault
+        assert salt.payload.loads(salt.payload.dumps(fault)) == fault
 
 
 @pytest.mark.parametrize(

@@ -188,12 +188,12 @@ def test_a_faulty_file_keeps_no_other_organization_from_its_pillar(roots: list[P
     assert metis_orgs.pillar("h1")["metis"]["org"] == "acme"
 
 
-def test_a_master_without_pydantic_is_told_what_to_install(
+def test_a_master_without_what_checks_the_form_is_told_what_to_install(
     roots: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _write(roots[0], "acme", orgs.org_file())
     monkeypatch.delitem(vars(metis_orgs)["__salt__"], "metis_orgfile.read")
-    with pytest.raises(CommandExecutionError, match=r"lacks pydantic: run salt-pip install"):
+    with pytest.raises(CommandExecutionError, match=r"run salt-pip install pydantic zxcvbn"):
         metis_orgs.read()
 
 
