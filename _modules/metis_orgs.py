@@ -63,7 +63,7 @@ def _read(name: str, path: Path) -> dict[str, Any]:
         data = _render(path)
     except salt.exceptions.SaltException as err:
         broken = _fault(str(path), f"cannot be read: {err}", "correct the file's syntax")
-        return {"topology": None, "faults": [broken]}
+        return {"topology": None, "faults": [broken], "claims": {"hosts": {}, "public": []}}
     if "metis_orgfile.read" not in __salt__:
         raise salt.exceptions.CommandExecutionError(
             "the master's Python lacks pydantic or zxcvbn: run salt-pip install pydantic zxcvbn "
@@ -124,8 +124,9 @@ def read() -> dict[str, dict[str, Any]]:
     """
     Every organization: ``{org: {"file", "topology", "faults"}}``.
 
-    A host that stands in two organizations is a fault of both, since a host's pillar is the view of
-    one.
+    What two organizations have and only one can is a fault of both, such as a host, whose pillar is
+    the view of one. Of an organization that has faults of its own too, it is a fault of that one
+    alone: another's mistake stops nobody.
 
     CLI Example:
 
@@ -137,22 +138,14 @@ def read() -> dict[str, dict[str, Any]]:
         name: {"file": str(path), **_read(name, path)}
         for name, path in _files("orgs", ".sls").items()
     }
-    owners: dict[str, str] = {}
-    shared = []
+    claims = {name: org.pop("claims") for name, org in orgs.items()}
+    whole = {name: claims[name] for name, org in orgs.items() if org["topology"]}
     for name, org in orgs.items():
-        for host in (org["topology"] or {"hosts": {}})["hosts"]:
-            other = owners.setdefault(host, name)
-            if other != name:
-                shared += [(name, other, host), (other, name, host)]
-    for name, other, host in shared:
-        orgs[name]["faults"].append(
-            _fault(
-                f"hosts.{host}",
-                f"is a host of the organization {other} too",
-                "give the host to one of them",
-            )
-        )
-        orgs[name]["topology"] = None
+        against = whole if name in whole else whole | {name: claims[name]}
+        found = __salt__["metis_topology.clashes"](against).get(name)
+        if found:
+            org["faults"] += found
+            org["topology"] = None
     return orgs
 
 

@@ -50,6 +50,37 @@ PORTS: dict[str, dict[str, tuple[str, ...]]] = {
     "compute": {"port": ("tcp",)},
 }
 
+# Those that other organizations reach, by the role's external_address: setting -> protocol.
+PUBLIC_PORTS = {
+    "carrier": {"p2p_tcp_port": "tcp", "p2p_udp_port": "udp"},
+    "ice_via": {"glacier2_port": "tcp"},
+}
+
+# Folders that are everyone's: a role's folder would stand among what is not ours.
+_SYSTEM = """
+/ /bin /boot /dev /etc /home /lib /lib32 /lib64 /libx32 /media /mnt /opt /proc /root /run /sbin /srv
+/sys /tmp /usr /usr/bin /usr/include /usr/lib /usr/libexec /usr/local /usr/local/bin /usr/local/etc
+/usr/local/lib /usr/local/sbin /usr/local/share /usr/sbin /usr/share /usr/src /var /var/cache
+/var/lib /var/local /var/lock /var/log /var/mail /var/opt /var/run /var/spool /var/tmp
+"""
+SYSTEM_DIRECTORIES = frozenset(_SYSTEM.split())
+
+# What nothing of ours can lie in, and why.
+FORBIDDEN_DIRECTORIES = {
+    folder: reason
+    for folders, reason in (
+        ("/boot /dev /proc /sys", "is the kernel's"),
+        ("/run /var/lock /var/run", "is emptied at every boot"),
+        ("/var/tmp /tmp", "is emptied, and not the same to two programs"),  # noqa: S108
+        ("/home /root", "is hidden from the programs by their units"),
+        ("/etc/mysql /var/lib/mysql /var/log/mysql", "is MariaDB's"),
+        ("/etc/nginx /var/lib/nginx /var/log/nginx", "is nginx's"),
+        ("/etc/salt /var/cache/salt /var/log/salt", "is Salt's"),
+        ("/etc/systemd /usr/lib/systemd /usr/local/lib/systemd /var/lib/systemd", "is systemd's"),
+    )
+    for folder in folders.split()
+}
+
 # What a host must know of an artifact.
 _ARTIFACT_KEYS = ("kind", "file", "sha256", "sources", "unpacks")
 
@@ -169,7 +200,73 @@ def _name_faults(name: str, org: dict[str, Any]) -> list[Fault]:
     return [_fault("cluster_name", problem, "add one of letters, digits and -")]
 
 
-def _address_faults(org: dict[str, Any], found: list[dict[str, Any]]) -> list[Fault]:
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")
+
+
+def _path_faults(org: dict[str, Any], at_fault: list[str]) -> list[Fault]:
+    faults = []
+    paths = {name: path for name, path in org["paths"].items() if f"paths.{name}" not in at_fault}
+    for number, (name, path) in enumerate(paths.items()):
+        place, fix = f"paths.{name}", f"name a folder for this alone, such as /srv/metis/{name}"
+        why = [
+            f"lies in {folder}, which {reason}"
+            for folder, reason in FORBIDDEN_DIRECTORIES.items()
+            if _within(path, folder)
+        ]
+        if path in SYSTEM_DIRECTORIES:
+            faults.append(_fault(place, "is a folder of the system", fix, path))
+        elif why:
+            faults.append(_fault(place, why[0], fix, path))
+        for other, before in list(paths.items())[:number]:
+            if path == before:
+                problem = f"is paths.{other} too"
+            elif _within(path, before):
+                problem = f"lies in paths.{other}, which is {before}"
+            elif _within(before, path):
+                problem = f"holds paths.{other}, which is {before}"
+            else:
+                continue
+            faults.append(_fault(place, problem, "name a folder beside it", path))
+    return faults
+
+
+def _public(instance: dict[str, Any]) -> list[tuple[str, str, int, str]]:
+    """Where others reach an instance: address, protocol, port, and the port's setting."""
+    settings = instance["settings"]
+    address = settings.get("external_address")
+    if not settings["enabled"] or address is None:
+        return []
+    return [
+        (address.lower(), protocol, settings[setting], setting)
+        for setting, protocol in PUBLIC_PORTS[instance["role"]].items()
+    ]
+
+
+def _public_faults(found: list[dict[str, Any]]) -> list[Fault]:
+    faults = []
+    taken: dict[tuple[str, str, int], tuple[str, dict[str, Any]]] = {}
+    for instance in found:
+        for address, protocol, port, setting in _public(instance):
+            named, other = taken.setdefault((address, protocol, port), (setting, instance))
+            # On one host it is a clash of ports, and of one role a second too many.
+            if other["host"] != instance["host"] and other["role"] != instance["role"]:
+                faults.append(
+                    _fault(
+                        f"{instance['place']} ({setting})",
+                        f"is {protocol} port {port} of {address} to other organizations, which is "
+                        f"{named} of {other['place']} too",
+                        f"set another port, as `- {instance['role']}: {{{setting}: ...}}`, or "
+                        "another external_address",
+                        port,
+                    )
+                )
+    return faults
+
+
+def _address_faults(
+    org: dict[str, Any], found: list[dict[str, Any]], at_fault: list[str]
+) -> list[Fault]:
     faults = []
     for role in ("carrier", "ice_via"):
         for instance in found:
@@ -195,6 +292,8 @@ def _address_faults(org: dict[str, Any], found: list[dict[str, Any]]) -> list[Fa
         )
     owners: dict[str, str] = {}
     for name, host in org["hosts"].items():
+        if f"hosts.{name}.address" in at_fault:
+            continue
         other = owners.setdefault(host["address"], name)
         if other != name:
             faults.append(
@@ -356,8 +455,9 @@ def build(name: str, form: dict[str, Any], release: dict[str, Any] | None) -> di
     release
         The release file's content; ``None`` where it is at fault itself.
 
-    Returns ``{"topology": ..., "faults": [...]}``; ``topology`` is ``None`` where there are faults:
-    those of the form and those found here, but for what only follows from the former.
+    Returns ``{"topology": ..., "faults": [...], "claims": ...}``; ``topology`` is ``None`` where
+    there are faults: those of the form and those found here, but for what only follows from the
+    former. ``claims`` is what no other organization may have, for ``clashes``.
     A topology has ``org``, ``cluster_name``, ``release``, ``paths``, ``data_center``, ``hosts``
     (name to address), ``instances`` (mappings with ``id``, ``role``, ``host``, ``address``,
     ``units``, ``service``, ``settings``) and ``agent``, the consul agent that all programs use.
@@ -370,7 +470,8 @@ def build(name: str, form: dict[str, Any], release: dict[str, Any] | None) -> di
     """
     org = form["org"]
     if org is None:
-        return {"topology": None, "faults": form["faults"]}
+        claims: dict[str, Any] = {"hosts": {}, "public": []}
+        return {"topology": None, "faults": form["faults"], "claims": claims}
     found = [
         _instance(host_name, host, settings)
         for host_name, host in org["hosts"].items()
@@ -382,15 +483,18 @@ def build(name: str, form: dict[str, Any], release: dict[str, Any] | None) -> di
         *(_counting_faults(org, found) if form["whole"] else []),
         *(
             fault
-            for fault in (*_address_faults(org, found), *_name_faults(name, org))
+            for fault in (*_address_faults(org, found, places), *_name_faults(name, org))
             if not any(place.startswith(fault["place"]) for place in places)
         ),
+        *_path_faults(org, places),
         *_port_faults(found),
         *_certificate_faults(found),
+        *_public_faults(found),
         *(_release_faults(release, found) if release else []),
     ]
+    claims = _claims(org, found, places)
     if faults or release is None:
-        return {"topology": None, "faults": faults}
+        return {"topology": None, "faults": faults, "claims": claims}
     # Programs find each other in the agent's own list, not in the catalog, so all of them talk to
     # one agent: the first server of the file (service-contract 0.3).
     agent = next(instance for instance in found if instance["role"] == "consul")
@@ -408,7 +512,102 @@ def build(name: str, form: dict[str, Any], release: dict[str, Any] | None) -> di
             "port": agent["settings"]["http_port"],
         },
     }
-    return {"topology": topology, "faults": []}
+    return {"topology": topology, "faults": [], "claims": claims}
+
+
+def _claims(
+    org: dict[str, Any], found: list[dict[str, Any]], at_fault: list[str]
+) -> dict[str, Any]:
+    return {
+        # No address where it is not known.
+        "hosts": {
+            name: None if f"hosts.{name}.address" in at_fault else host["address"]
+            for name, host in org["hosts"].items()
+        },
+        "public": [
+            {
+                "place": f"{instance['place']} ({setting})",
+                "role": instance["role"],
+                "endpoint": (address, protocol, port),
+            }
+            for instance in found
+            for address, protocol, port, setting in _public(instance)
+        ],
+    }
+
+
+def clashes(claims: dict[str, dict[str, Any]]) -> dict[str, list[Fault]]:
+    """
+    What two organizations both have and only one can: a host, a host's address, a public port.
+
+    claims
+        Organization to what ``build`` returned as its ``claims``.
+
+    Returns organization to faults, those of a clash in both; an organization without is left out.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_topology.clashes '{}'
+    """
+    faults: dict[str, list[Fault]] = {}
+    for name, own in claims.items():
+        for other, theirs in claims.items():
+            if other == name:
+                continue
+            found = _shared_hosts(own["hosts"], theirs["hosts"], other)
+            found += _shared_ports(own["public"], theirs["public"], other)
+            if found:
+                faults.setdefault(name, []).extend(found)
+    return faults
+
+
+def _shared_hosts(
+    own: dict[str, str | None], theirs: dict[str, str | None], other: str
+) -> list[Fault]:
+    faults = []
+    owners = {address: host for host, address in theirs.items() if address}
+    for host, address in own.items():
+        if host in theirs:
+            faults.append(
+                _fault(
+                    f"hosts.{host}",
+                    f"is a host of the organization {other} too",
+                    "give the host to one of them",
+                )
+            )
+        elif address in owners:
+            faults.append(
+                _fault(
+                    f"hosts.{host}.address",
+                    f"is the address of hosts.{owners[address]} of the organization {other} too",
+                    "give every host its own address, and a machine to one organization",
+                    address,
+                )
+            )
+    return faults
+
+
+def _shared_ports(
+    own: list[dict[str, Any]], theirs: list[dict[str, Any]], other: str
+) -> list[Fault]:
+    owners = {tuple(public["endpoint"]): public for public in theirs}
+    faults = []
+    for public in own:
+        address, protocol, port = public["endpoint"]
+        if (address, protocol, port) in owners:
+            owner = owners[(address, protocol, port)]
+            faults.append(
+                _fault(
+                    public["place"],
+                    f"is {protocol} port {port} of {address} to others, which is "
+                    f"{owner['place']} of the organization {other} too",
+                    f"set another port or another {public['role']}.external_address",
+                    port,
+                )
+            )
+    return faults
 
 
 def view(

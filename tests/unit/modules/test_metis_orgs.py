@@ -43,6 +43,13 @@ def _write(root: Path, name: str, file: Any) -> None:
     (root / "orgs" / f"{name}.sls").write_text(text)
 
 
+def _other(host: str = "o1", address: str = "10.9.0.1", **changes: Any) -> dict[str, Any]:
+    """The file of an organization that has nothing of acme's."""
+    file = orgs.one_host(carrier={"external_address": "198.51.100.9"}, **changes)
+    file["hosts"] = {host: {"address": address, "roles": ["consul", "carrier"]}}
+    return file
+
+
 def _only_fault(name: str) -> dict[str, Any]:
     read = metis_orgs.read()[name]
     assert read["topology"] is None
@@ -53,13 +60,8 @@ def _only_fault(name: str) -> dict[str, Any]:
 
 def test_organizations_are_found_in_every_root(roots: list[Path]) -> None:
     _write(roots[0], "acme", orgs.org_file())
-    _write(roots[1], "other", orgs.one_host())
+    _write(roots[1], "other", _other())
     (roots[1] / "orgs/README.md").write_text("no organization")
-    for org in metis_orgs.read().values():
-        assert [fault["place"] for fault in org["faults"]] == ["hosts.h1"]
-    moved = orgs.one_host()
-    moved["hosts"] = {"o1": {"address": "10.9.0.1", "roles": ["consul", "carrier"]}}
-    _write(roots[1], "other", moved)
     read = metis_orgs.read()
     assert {name: org["file"] for name, org in read.items()} == {
         "acme": str(roots[0] / "orgs/acme.sls"),
@@ -141,21 +143,50 @@ def test_a_missing_release_is_one_fault(roots: list[Path]) -> None:
 def test_a_broken_release_file_is_a_fault_of_who_names_it_only(roots: list[Path]) -> None:
     (roots[1] / "releases/broken.yaml").write_text("release: [")
     _write(roots[0], "acme", orgs.org_file(release="broken"))
-    other = orgs.one_host()
-    other["hosts"] = {"o1": {"address": "10.9.0.1", "roles": ["consul", "carrier"]}}
-    _write(roots[0], "other", other)
+    _write(roots[0], "other", _other())
     assert "cannot be read" in _only_fault("acme")["problem"]
     assert metis_orgs.read()["other"]["faults"] == []
 
 
 def test_a_host_of_two_organizations_is_a_fault_of_both(roots: list[Path]) -> None:
     _write(roots[0], "acme", orgs.org_file())
-    _write(roots[0], "other", orgs.one_host())
+    _write(roots[0], "other", _other("h1"))
     for name, other in (("acme", "other"), ("other", "acme")):
         fault = _only_fault(name)
         assert fault["place"] == "hosts.h1"
         assert f"organization {other} too" in fault["problem"]
     assert metis_orgs.pillar("h1") == {}
+
+
+def test_a_clash_stops_the_organizations_that_have_it_and_no_third(roots: list[Path]) -> None:
+    _write(roots[0], "acme", orgs.org_file())
+    _write(roots[0], "other", _other(address="10.0.0.4"))
+    third = _other("t1", "10.8.0.1", ice_via={"external_address": "198.51.100.8"})
+    _write(roots[0], "third", third | {"carrier": {"external_address": "198.51.100.8"}})
+    read = metis_orgs.read()
+    assert {name: [fault["place"] for fault in org["faults"]] for name, org in read.items()} == {
+        "acme": ["hosts.h4.address"],
+        "other": ["hosts.o1.address"],
+        "third": [],
+    }
+    assert [name for name, org in read.items() if org["topology"]] == ["third"]
+    assert set(read["acme"]) == {"file", "topology", "faults"}
+
+
+def test_an_organization_with_faults_of_its_own_stops_no_other(roots: list[Path]) -> None:
+    _write(roots[0], "acme", orgs.org_file())
+    before = metis_orgs.read()["acme"]
+    _write(roots[1], "other", _other("h1", "10.0.0.4", relase=1) | {"carrier": {"rpc_prt": 1}})
+    _write(roots[1], "unreadable", "metis: [")
+    read = metis_orgs.read()
+    assert read["acme"] == before
+    assert before["faults"] == []
+    assert {fault["place"] for fault in read["other"]["faults"]} == {
+        "relase",
+        "carrier.rpc_prt",
+        "carrier.external_address",
+        "hosts.h1",
+    }
 
 
 def test_the_master_sees_every_organization(roots: list[Path]) -> None:

@@ -268,6 +268,154 @@ def test_two_hosts_with_one_address_are_named_both() -> None:
     assert "hosts.h2" in fault["problem"]
 
 
+def test_an_address_that_is_at_fault_itself_is_nobody_s() -> None:
+    file = orgs.org_file()
+    # What stands in for it while the rest is looked at.
+    file["hosts"]["h2"]["address"] = "192.0.2.1"
+    del file["hosts"]["h1"]["address"]
+    assert _only_fault(file)["place"] == "hosts.h1.address"
+
+
+@pytest.mark.parametrize(
+    ("paths", "place", "problem"),
+    [
+        ({"data": "/etc"}, "paths.data", "is a folder of the system"),
+        ({"logs": "/var/log"}, "paths.logs", "is a folder of the system"),
+        ({"programs": "/opt"}, "paths.programs", "is a folder of the system"),
+        ({"programs": "/usr/local/lib"}, "paths.programs", "is a folder of the system"),
+        ({"programs": "/home/metis"}, "paths.programs", "lies in /home, which is hidden"),
+        ({"data": "/tmp/metis"}, "paths.data", "lies in /tmp, which is emptied"),
+        ({"logs": "/run/metis"}, "paths.logs", "lies in /run, which is emptied at every boot"),
+        ({"data": "/var/lib/mysql"}, "paths.data", "lies in /var/lib/mysql, which is MariaDB's"),
+        ({"data": "/opt/metis"}, "paths.data", "is paths.programs too"),
+        ({"logs": "/var/lib/metis/logs"}, "paths.logs", "lies in paths.data, which is /var"),
+        ({"logs": "/srv", "data": "/srv/a"}, "paths.logs", "is a folder of the system"),
+        ({"logs": "/srv/a", "data": "/srv/a/b"}, "paths.logs", "holds paths.data, which is /srv"),
+    ],
+)
+def test_each_kind_of_file_has_a_folder_of_its_own(
+    paths: dict[str, str], place: str, problem: str
+) -> None:
+    faults = _faults(orgs.org_file(paths=paths))
+    assert {fault["place"] for fault in faults} == {place}
+    assert problem in faults[0]["problem"]
+    assert faults[0]["value"] == paths[place.split(".")[1]]
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        {"data": "/srv/metis", "logs": "/srv/metis-logs"},
+        {"programs": "/usr/lib/metis", "data": "/data", "logs": "/var/log/a/b"},
+        {"data": "/tmpfs", "logs": "/homes/metis"},
+    ],
+)
+def test_a_folder_that_only_begins_like_another_is_no_clash(paths: dict[str, str]) -> None:
+    assert _faults(orgs.org_file(paths=paths)) == []
+
+
+def test_a_folder_that_is_at_fault_itself_clashes_with_none() -> None:
+    # It would be /var/lib/metis where nothing is given.
+    paths = {"data": "srv", "logs": "/var/lib/metis/logs"}
+    assert _only_fault(orgs.org_file(paths=paths))["place"] == "paths.data"
+
+
+def test_a_public_port_is_that_of_one_host() -> None:
+    shared = {"external_address": "Node.acme.example"}
+    file = orgs.org_file(
+        carrier={"external_address": "node.acme.example"},
+        ice_via=shared | {"glacier2_port": 10036},
+    )
+    fault = _only_fault(file)
+    assert (fault["place"], fault["value"]) == ("hosts.h3.roles[1] (glacier2_port)", 10036)
+    assert "tcp port 10036 of node.acme.example" in fault["problem"]
+    assert "p2p_tcp_port of hosts.h1.roles[1]" in fault["problem"]
+    # Discovery is UDP.
+    assert _faults(file | {"ice_via": shared | {"glacier2_port": 10035}}) == []
+    assert _faults(file | {"ice_via": {"external_address": "b", "glacier2_port": 10036}}) == []
+    assert _faults(file | {"ice_via": {"enabled": False, **file["ice_via"]}}) == []
+
+
+def test_on_one_host_a_public_port_is_one_fault() -> None:
+    file = orgs.one_host("ice_via")
+    file["ice_via"] = file["carrier"] | {"glacier2_port": 10036}
+    assert _only_fault(file)["place"] == "hosts.h1.roles[2] (glacier2_port)"
+
+
+def _clashes(**files: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    claims = {name: orgs.built(file)["claims"] for name, file in files.items()}
+    found: dict[str, list[dict[str, Any]]] = metis_topology.clashes(claims)
+    return found
+
+
+def _elsewhere(number: int, **changes: Any) -> dict[str, Any]:
+    """An organization that has nothing of another one's."""
+    file = orgs.one_host("ice_via", **changes)
+    file["hosts"] = {f"e{number}": file["hosts"]["h1"] | {"address": f"10.{number}.0.1"}}
+    outside = {"external_address": f"198.51.100.{100 + number}"}
+    return file | {"carrier": outside, "ice_via": outside}
+
+
+def test_organizations_that_share_nothing_do_not_clash() -> None:
+    assert _clashes(acme=orgs.org_file(), one=_elsewhere(1), two=_elsewhere(2)) == {}
+    assert _clashes() == {}
+
+
+def test_a_machine_is_in_one_organization_whatever_it_is_called_there() -> None:
+    other = _elsewhere(1)
+    other["hosts"]["e1"]["address"] = "10.0.0.2"
+    found = _clashes(acme=orgs.org_file(), other=other)
+    assert [fault["place"] for fault in found["acme"]] == ["hosts.h2.address"]
+    assert "hosts.e1 of the organization other" in found["acme"][0]["problem"]
+    assert [fault["place"] for fault in found["other"]] == ["hosts.e1.address"]
+    assert "hosts.h2 of the organization acme" in found["other"][0]["problem"]
+    assert found["other"][0]["value"] == "10.0.0.2"
+
+
+@pytest.mark.parametrize(
+    ("own", "places"),
+    [
+        ({}, ["(p2p_tcp_port)", "(p2p_udp_port)", "(glacier2_port)"]),
+        ({"carrier": {"p2p_tcp_port": 20036}}, ["(p2p_udp_port)", "(glacier2_port)"]),
+        ({"ice_via": {"enabled": False}}, ["(p2p_tcp_port)", "(p2p_udp_port)"]),
+        (
+            {
+                "carrier": {"p2p_tcp_port": 20036, "p2p_udp_port": 20035},
+                "ice_via": {"glacier2_port": 10036},
+            },
+            ["(glacier2_port)"],
+        ),
+    ],
+)
+def test_a_public_port_is_that_of_one_organization(own: dict[str, Any], places: list[str]) -> None:
+    other = _elsewhere(1)
+    second = _elsewhere(2)
+    for role in ("carrier", "ice_via"):
+        second[role] = other[role] | own.get(role, {})
+    found = _clashes(other=other, second=second)
+    assert [fault["place"].split(" ")[1] for fault in found["second"]] == places
+    assert len(found["other"]) == len(places)
+    for fault in found["second"]:
+        assert "of 198.51.100.101 to others" in fault["problem"]
+        assert "of the organization other too" in fault["problem"]
+
+
+def test_three_organizations_with_one_host_are_told_of_each_other() -> None:
+    found = _clashes(**dict.fromkeys(("a", "b", "c"), orgs.org_file()))
+    hosts = [fault["problem"] for fault in found["b"] if fault["place"] == "hosts.h1"]
+    assert len(hosts) == 2
+    assert "organization a too" in hosts[0]
+    assert "organization c too" in hosts[1]
+
+
+def test_what_is_at_fault_itself_clashes_with_nobody() -> None:
+    other = _elsewhere(1)
+    del other["hosts"]["e1"]["address"]
+    acme = orgs.org_file()
+    acme["hosts"]["h1"]["address"] = "192.0.2.1"
+    assert _clashes(acme=acme, other=other, third={"hosts": {}}) == {}
+
+
 def test_a_port_is_used_once_on_a_host() -> None:
     fault = _only_fault(orgs.one_host({"data": {"port": 8500}}))
     assert fault["place"] == "hosts.h1.roles[2] (port)"
