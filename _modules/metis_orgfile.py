@@ -70,6 +70,10 @@ _USER = "^[A-Za-z0-9_]{1,32}$"
 _SERVER_NAME = r"^(_|(\*\.)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*)$"
 _FILE = "^(/[A-Za-z0-9._-]+)+$"
 _ENR = "^enr:[A-Za-z0-9_-]+$"
+_PEER = (
+    "^(enr:[A-Za-z0-9_-]+"
+    "|/(ip4|ip6|dns|dns4|dns6)/[A-Za-z0-9.:-]+/tcp/[0-9]{1,5}/p2p/[A-Za-z0-9]+)$"
+)
 # A minion's id: Salt's own choice is the full name of the machine.
 _MINION = "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 # What is wrong with a text of another form, and what to do.
@@ -79,6 +83,10 @@ _FORMS = {
     _SERVER_NAME: ("must be one domain, or _", "write one such as console.acme.example"),
     _FILE: ("must be the absolute path of a file", "write one such as /srv/pki/console.pem"),
     _ENR: ("must be an ENR", "write the other node's record, which begins with enr:"),
+    _PEER: (
+        "must be the address of a peer",
+        "write one such as /ip4/198.51.100.7/tcp/10036/p2p/16Uiu2..., or an ENR",
+    ),
     _MINION: (
         "is not what a minion can be called",
         "write the minion's id: letters, digits, ., _ and -",
@@ -157,6 +165,15 @@ if HAS_PYDANTIC:
             raise _wrong("must be a size", "write one such as 512m or 2g")
         return value.lower()
 
+    def _stack(value: Any) -> str:
+        found = re.fullmatch(r"([1-9][0-9]{0,5})([kKmM])", value if isinstance(value, str) else "")
+        if not found:
+            raise _wrong("must be a size", "write one such as 256k or 1m")
+        # Below this, Java 17 does not start.
+        if found[2] in "kK" and int(found[1]) < _LEAST_STACK:
+            raise _wrong("is less than Java needs", f"write {_LEAST_STACK}k or more")
+        return found[0].lower()
+
     def _password(value: str) -> str:
         own = "write a better one, or remove the line: the master makes one then"
         if value.strip().lower() in _EXAMPLES:
@@ -203,6 +220,8 @@ if HAS_PYDANTIC:
     _IPV4 = {"type": "string", "format": "ipv4"}
     _HOST = {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "hostname"}]}
     _SIZE = {"type": "string", "pattern": "^[1-9][0-9]{0,5}[mMgG]$"}
+    _STACK = {"type": "string", "pattern": "^[1-9][0-9]{0,5}[kKmM]$"}
+    _LEAST_STACK = 136
     _DIRECTORY = "(/[A-Za-z0-9._-]+)+"
     _PATH = {"type": "string", "pattern": f"^{_DIRECTORY}$"}
     _SECRET = {"type": "string", "minLength": _PASSWORD_LENGTH}
@@ -214,6 +233,7 @@ if HAS_PYDANTIC:
     _Ciphers = Annotated[
         str, pydantic.BeforeValidator(_ciphers), pydantic.WithJsonSchema({"type": "string"})
     ]
+    _Stack = Annotated[str, pydantic.BeforeValidator(_stack), pydantic.WithJsonSchema(_STACK)]
     _Password = Annotated[str, pydantic.AfterValidator(_password), pydantic.WithJsonSchema(_SECRET)]
     # Below 1024 a program needs rights that ours do not have; only nginx listens there.
     _Port = Annotated[int, pydantic.Field(ge=1025, le=65535)]
@@ -238,6 +258,7 @@ if HAS_PYDANTIC:
     _Name = Annotated[str, pydantic.Field(pattern=_NAME)]
     _User = Annotated[str, pydantic.Field(pattern=_USER)]
     _Enr = Annotated[str, pydantic.Field(pattern=_ENR)]
+    _Peer = Annotated[str, pydantic.Field(pattern=_PEER)]
     _HostName = Annotated[str, pydantic.Field(pattern=_MINION)]
     # No more than the programs count to.
     _Count = Annotated[int, pydantic.Field(ge=1, le=10_000)]
@@ -284,6 +305,10 @@ if HAS_PYDANTIC:
         bootstrap_nodes: list[_Enr] = pydantic.Field(
             [], description="ENRs of nodes to join the p2p network through."
         )
+        peers: list[_Peer] = pydantic.Field(
+            [],
+            description="Nodes to stay connected to: `/ip4/ADDRESS/tcp/PORT/p2p/ID`, or an ENR.",
+        )
         max_peers: _Count = pydantic.Field(45, description="p2p peers at the most.")
 
     class _Admin(_Role):
@@ -314,6 +339,8 @@ if HAS_PYDANTIC:
             None, description="Of that account. Made on the master where none is given."
         )
         heap: _Memory = pydantic.Field("1g", description="Java heap, such as `512m` or `2g`.")
+        metaspace: _Memory = pydantic.Field("512m", description="Java metaspace at the most.")
+        thread_stack: _Stack = pydantic.Field("256k", description="Stack of a Java thread.")
 
     class _IceVia(_Role):
         """IceGrid's registry and the Glacier2 router, the way in for other organizations' tasks."""

@@ -31,6 +31,7 @@ metis:
     debug: true
     verbosity: trace
     bootstrap_nodes: ["enr:-one", "enr:-two"]
+    peers: [/ip4/203.0.113.9/tcp/23036/p2p/16Uiu2HAmOther]
     max_peers: 7
   admin:
     web_port: 19090
@@ -44,6 +45,8 @@ metis:
     mysql_user: "10086"
     mysql_password: "it's \"quoted\": {{ '{{ no }}' }} #\\ %i $x"
     heap: 300m
+    metaspace: 200m
+    thread_stack: 300k
   ice_via:
     external_address: 203.0.113.3
     glacier2_port: 21031

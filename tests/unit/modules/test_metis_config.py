@@ -140,6 +140,7 @@ def test_carrier_s_configuration() -> None:
         "enable-debug-rpc-endpoints": False,
         "no-discovery": False,
         "bootstrap-node": [],
+        "peer": [],
         "p2p-udp-port": 10035,
         "p2p-tcp-port": 10036,
         "p2p-local-ip": "10.0.0.1",
@@ -178,6 +179,7 @@ def test_carrier_s_settings_come_from_the_file() -> None:
         "debug": True,
         "verbosity": "trace",
         "bootstrap_nodes": ["enr:-abc"],
+        "peers": ["/ip4/198.51.100.8/tcp/10036/p2p/16Uiu2HAm"],
         "max_peers": 200,
     }
     config = _instance("h1", "carrier", carrier=own)["config"]
@@ -194,6 +196,7 @@ def test_carrier_s_settings_come_from_the_file() -> None:
         "enable-debug-rpc-endpoints": True,
         "verbosity": "trace",
         "bootstrap-node": ["enr:-abc"],
+        "peer": ["/ip4/198.51.100.8/tcp/10036/p2p/16Uiu2HAm"],
         "p2p-max-peers": 200,
     }
     assert {key: config[key] for key in wanted} == wanted
@@ -442,10 +445,16 @@ def test_the_rest_of_admin_s_configuration() -> None:
 
 def test_the_flags_of_the_jvm_fit_java_17() -> None:
     flags = _instance("h2", "admin", admin={"heap": "512m"})["jvm"]
-    assert {"-Xms512m", "-Xmx512m"} <= set(flags)
+    assert {"-Xms512m", "-Xmx512m", "-XX:MaxMetaspaceSize=512m", "-Xss256k"} <= set(flags)
     assert not [flag for flag in flags for word in REFUSED if word in flag]
     # Its directory must exist, and the role's logs do.
     assert [flag for flag in flags if "/l/admin/gc.log" in flag]
+
+
+def test_what_java_may_take_comes_from_the_file() -> None:
+    own = {"heap": "2G", "metaspace": "256M", "thread_stack": "1m"}
+    flags = set(_instance("h2", "admin", admin=own)["jvm"])
+    assert {"-Xms2g", "-Xmx2g", "-XX:MaxMetaspaceSize=256m", "-Xss1m"} <= flags
 
 
 # Of all of them
