@@ -386,8 +386,8 @@ if HAS_PYDANTIC:
             (41000, 41100), description="First and last port that running tasks listen on, TCP."
         )
 
-    # Looked at in _instances, one by one.
-    _Entry = Annotated[Any, pydantic.WithJsonSchema({"type": ["string", "object"]})]
+    # Looked at in _instances, one by one; json_schema tells editors what it may be.
+    _Entry = Annotated[Any, pydantic.WithJsonSchema({})]
 
     class _Host(_Section):
         """A machine, under the id of its Salt minion."""
@@ -727,4 +727,45 @@ def json_schema() -> dict[str, Any]:
 
         salt-run salt.cmd metis_orgfile.schema
     """
-    return _Org.model_json_schema()
+    org = _Org.model_json_schema()
+    sections = org.pop("$defs")
+    named = {role: org["properties"][role]["$ref"] for role in ROLES}
+    sections["_Host"]["properties"]["roles"]["items"] = {
+        "anyOf": [
+            {"enum": list(ROLES)},
+            {
+                "type": "object",
+                "properties": {
+                    role: {"anyOf": [{"$ref": section}, {"type": "null"}]}
+                    for role, section in named.items()
+                },
+                "additionalProperties": False,
+                "minProperties": 1,
+                "maxProperties": 1,
+            },
+        ]
+    }
+    # pydantic says by a pattern which names there may be, and nothing of the others.
+    org["properties"]["hosts"]["additionalProperties"] = False
+    whole = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {"metis": {"$ref": "#/$defs/_Org"}},
+        "required": ["metis"],
+        "additionalProperties": False,
+        "$defs": {"_Org": org, **sections},
+    }
+    return _untitled(whole)
+
+
+def _untitled(schema: Any) -> Any:
+    """A schema without pydantic's titles, which only repeat the names."""
+    if isinstance(schema, list):
+        return [_untitled(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: _untitled(value)
+        for key, value in schema.items()
+        if key != "title" or not isinstance(value, str)
+    }

@@ -1,6 +1,6 @@
-"""The tables of docs/pillar.md, made from the schema of an organization file.
+"""The tables of docs/pillar.md, and the schema of an organization file that they are made from.
 
-``python -m docs.pillar`` writes them, in an environment of requirements/test.txt.
+``python -m docs.pillar`` writes both, in an environment of requirements/test.txt.
 """
 
 import json
@@ -12,6 +12,7 @@ from typing import Any
 from _modules import metis_orgfile
 
 PAGE = Path(__file__).with_name("pillar.md")
+SCHEMA = Path(__file__).with_name("pillar.schema.json")
 _BEGIN = "<!-- what follows is made by docs/pillar.py -->\n"
 _END = "<!-- what is above is made by docs/pillar.py -->\n"
 _FORMATS = {"ipv4": "IPv4 address", "hostname": "host name"}
@@ -35,10 +36,16 @@ def page(text: str) -> str:
     return f"{before}{_BEGIN}\n{tables}\n{_END}{after}"
 
 
+def schema_text() -> str:
+    """Give the content of the schema's file."""
+    return json.dumps(metis_orgfile.json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 def _tables() -> Iterator[str]:
     schema = metis_orgfile.json_schema()
-    yield from _table("metis", schema)
-    for name, setting in schema["properties"].items():
+    org = schema["$defs"]["_Org"]
+    yield from _table("metis", org)
+    for name, setting in org["properties"].items():
         section = _section(schema, setting)
         if section is not None:
             yield from _table("hosts.<name>" if name == "hosts" else name, section)
@@ -102,11 +109,12 @@ def _value(setting: Schema) -> str:
 
 
 def main() -> int:
-    """Write the page.
+    """Write the page and the schema.
 
     Returns:
         The exit status.
     """
+    SCHEMA.write_text(schema_text(), "utf-8")
     PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")
     return 0
 

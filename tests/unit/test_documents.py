@@ -92,6 +92,13 @@ def test_the_reference_is_what_the_schema_says() -> None:
     assert written == pillar.page(written), "docs/pillar.md is old: run python -m docs.pillar"
 
 
+def test_the_schema_for_editors_is_what_the_form_says() -> None:
+    written = pillar.SCHEMA.read_text("utf-8")
+    assert written == pillar.schema_text(), (
+        f"{pillar.SCHEMA.name} is old: run python -m docs.pillar"
+    )
+
+
 def test_both_readmes_have_the_same_parts() -> None:
     english, chinese = (path.read_text("utf-8") for path in READMES)
     levels = [re.findall(r"^#+(?= )", _prose(text), re.MULTILINE) for text in (english, chinese)]

@@ -54,7 +54,7 @@ def test_every_execution_module_loads(opts: dict[str, Any]) -> None:
 
 def test_a_function_may_have_another_name_for_salt(opts: dict[str, Any]) -> None:
     loaded = salt.loader.minion_mods(opts)
-    assert "properties" in loaded["metis_orgfile.schema"]()
+    assert "metis" in loaded["metis_orgfile.schema"]()["properties"]
 
 
 def test_every_state_module_loads(opts: dict[str, Any]) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import salt.payload
+import yaml
 
 from _modules import metis_orgfile
 from tests.unit import orgs
+
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def _faults(file: Any) -> dict[str, dict[str, Any]]:
@@ -588,9 +593,58 @@ def test_a_fault_has_its_four_parts() -> None:
 
 def test_an_editor_knows_every_key_by_the_schema() -> None:
     schema = metis_orgfile.json_schema()
-    assert set(schema["required"]) == {"release", "hosts"}
-    assert schema["additionalProperties"] is False
-    assert set(schema["properties"]) == set(metis_orgfile.read({"metis": orgs.org_file()})["org"])
-    host = schema["$defs"]["_Host"]
-    assert set(host["required"]) == {"address", "roles"}
-    assert host["properties"]["roles"]["items"] == {"type": ["string", "object"]}
+    org = schema["$defs"]["_Org"]
+    assert set(org["required"]) == {"release", "hosts"}
+    assert org["additionalProperties"] is False
+    assert set(org["properties"]) == set(metis_orgfile.read({"metis": orgs.org_file()})["org"])
+    assert set(schema["$defs"]["_Host"]["required"]) == {"address", "roles"}
+    assert "title" not in repr(schema)
+
+
+_EDITOR = jsonschema.Draft202012Validator(metis_orgfile.json_schema())
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(metis_orgfile.json_schema())
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        yaml.safe_load((REPOSITORY / "pillar/orgs/demo.sls").read_text("utf-8")),
+        {"metis": orgs.org_file()},
+        {"metis": orgs.one_host("data", {"data": {"port": 8710, "task_port_range": [1100, 1200]}})},
+        {"metis": orgs.one_host({"compute": None}, {"data": {}}, data_center=None)},
+        {"metis": orgs.org_file(admin={"mysql_password": "x" * 12, "thread_stack": "1m"})},
+    ],
+)
+def test_an_editor_has_nothing_against_a_valid_file(file: Any) -> None:
+    assert list(_EDITOR.iter_errors(file)) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "place"),
+    [
+        ({}, []),
+        ({"metis": orgs.org_file(), "x": 1}, []),
+        ({"metis": orgs.org_file(relase=1)}, ["metis"]),
+        ({"metis": orgs.org_file(carrier={"rpc_prt": 1})}, ["metis", "carrier"]),
+        ({"metis": orgs.org_file(data={"port": 80})}, ["metis", "data", "port"]),
+        ({"metis": orgs.org_file(data={"task_port_range": [1100]})}, ["metis", "data"]),
+        ({"metis": orgs.org_file(hosts={"a b": orgs.hosts()["h1"]})}, ["metis", "hosts"]),
+        ({"metis": orgs.org_file(hosts=orgs.hosts("dta"))}, ["metis", "hosts", "h1", "roles", 2]),
+        (
+            {"metis": orgs.org_file(hosts=orgs.hosts({"data": {"prt": 1}}))},
+            ["metis", "hosts", "h1", "roles", 2],
+        ),
+        (
+            {"metis": orgs.org_file(hosts=orgs.hosts({"data": {}, "compute": {}}))},
+            ["metis", "hosts", "h1", "roles", 2],
+        ),
+        ({"metis": orgs.org_file(hosts=orgs.hosts({}))}, ["metis", "hosts", "h1", "roles", 2]),
+    ],
+)
+def test_an_editor_marks_what_is_wrong(file: Any, place: list[str | int]) -> None:
+    errors = [list(error.absolute_path) for error in _EDITOR.iter_errors(file)]
+    assert errors
+    assert all(error[: len(place)] == place for error in errors), errors
