@@ -5,6 +5,7 @@ The files are looked for below every pillar root: an operator may keep them in t
 ``pillar/`` or in a root of one's own, such as ``/srv/pillar``.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,83 @@ def _render(path: Path) -> Any:
     )
 
 
+def _told(error: Exception, path: Path) -> str:
+    """
+    What an error says, without the lines of the file around it where one may hold a password.
+    """
+    if isinstance(error, RecursionError):
+        return "it has lists or mappings in each other without end"
+    text = (str(error) or type(error).__name__).split("\nTraceback ")[0]
+    lines = path.read_text("utf-8", "replace").splitlines()
+    secret = [line for line in lines if "passw" in line.lower()]
+    if not secret:
+        return text
+    # Salt sets the file's lines below a rule, YAML with four spaces before them.
+    said = [line for line in text.split("\n---")[0].splitlines() if not line.startswith("    ")]
+    told = " ".join(line.strip() for line in said if line.strip())
+    # A password that begins with ! or * is a tag or an alias to YAML, which says its name.
+    for word in re.findall("'[!*&]?([^']+)'", told):
+        if any(word in line for line in secret):
+            told = told.replace(word, "...")
+    return told
+
+
+# Armor begins with it.
+_PGP = "-----BEGIN PGP MESSAGE-----"
+
+
+def _decrypted(data: Any) -> tuple[Any, list[dict[str, Any]]]:
+    """
+    What the file rendered to, with every PGP message in it decrypted by Salt's gpg renderer, and a
+    fault for each that cannot be: nothing stands in its place then.
+
+    Value by value, as of a whole file the renderer says only that something in it failed.
+    """
+    faults: list[dict[str, Any]] = []
+
+    def walk(value: Any, place: str, around: tuple[int, ...]) -> Any:
+        # YAML can put a list into itself.
+        if id(value) in around:
+            return value
+        if isinstance(value, dict):
+            named = ((key, f"{place}.{key}" if place else str(key)) for key in value)
+            return {key: walk(value[key], where, (*around, id(value))) for key, where in named}
+        if isinstance(value, list):
+            inner = enumerate(value)
+            return [walk(item, f"{place}[{n}]", (*around, id(value))) for n, item in inner]
+        if not isinstance(value, str) or _PGP not in value:
+            return value
+        clear, problem, fix = _clear(value)
+        if problem:
+            faults.append(_fault(place.removeprefix("metis."), problem, fix))
+        return clear
+
+    return walk(data, "", ()), faults
+
+
+def _clear(message: str) -> tuple[str | None, str, str]:
+    """What a text with PGP messages says, or why that is not known and what to do."""
+    # Salt's own default; without it, what cannot be decrypted is taken as it is.
+    opts = {**__opts__, "gpg_decrypt_must_succeed": True}
+    fix = "encrypt it for the master's key, as docs/pillar.md tells below Passwords"
+    try:
+        clear = salt.loader.render(opts, __salt__)["gpg"](message)
+    except salt.exceptions.SaltRenderError as error:
+        # It holds the message, and what gpg says to programs.
+        said = str(error)
+        if said == "GPG unavailable":
+            return None, "cannot be decrypted: the master has no gpg", "apt-get install gnupg"
+        keys = sorted(set(re.findall(r"\[GNUPG:\] NO_SECKEY ([0-9A-F]+)", said)))
+        if keys:
+            return None, f"is encrypted for a key that is not the master's: {keys[0]}", fix
+        return None, "cannot be decrypted: it is damaged, or the key has a passphrase", fix
+    if not isinstance(clear, str):
+        return None, "holds what is no text", fix
+    if _PGP in clear:
+        return None, "is a PGP message without an end", fix
+    return clear, "", ""
+
+
 def _fault(place: str, problem: str, fix: str, value: Any = None) -> dict[str, Any]:
     return __salt__["metis_orgfile.fault"](place, problem, fix, value)
 
@@ -59,17 +137,22 @@ def release(name: str) -> dict[str, Any] | None:
 
 
 def _read(name: str, path: Path) -> dict[str, Any]:
-    try:
-        data = _render(path)
-    except salt.exceptions.SaltException as err:
-        broken = _fault(str(path), f"cannot be read: {err}", "correct the file's syntax")
-        return {"topology": None, "faults": [broken], "claims": {"hosts": {}, "public": []}}
     if "metis_orgfile.read" not in __salt__:
         raise salt.exceptions.CommandExecutionError(
             "the master's Python lacks pydantic or zxcvbn: run salt-pip install pydantic zxcvbn "
             "with the versions of requirements/salt.txt, then systemctl restart salt-master"
         )
+    try:
+        data, undecrypted = _decrypted(_render(path))
+    # Jinja may raise whatever a function in it does, and YAML what Python does of a value.
+    except Exception as err:
+        broken = _fault(str(path), f"cannot be read: {_told(err, path)}", "correct the file")
+        return {"topology": None, "faults": [broken], "claims": {"hosts": {}, "public": []}}
     form = __salt__["metis_orgfile.read"](data)
+    places = {fault["place"] for fault in undecrypted}
+    # Nothing stands there now, which may be a fault too.
+    rest = [fault for fault in form["faults"] if fault["place"] not in places]
+    form["faults"] = undecrypted + rest
     wanted = None
     if form["org"] and "release" not in (fault["place"] for fault in form["faults"]):
         named = form["org"]["release"]

@@ -19,6 +19,7 @@ PREFIX = "/usr"
 TOOLS = (
     "apt-utils",
     "gcc",
+    "gnupg",
     "iproute2",
     "mmdebstrap",
     "openssl",

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import salt.config
+import salt.payload
+import salt.utils.path
 import yaml
 from cryptography import x509
 from salt.exceptions import CommandExecutionError
@@ -121,6 +127,171 @@ def test_an_unknown_release_is_named_with_those_that_are_known(
     fault = _only_fault("acme")
     assert (fault["place"], fault["value"]) == ("release", release)
     assert fault["fix"] == "known are: 0.3.0, sandbox"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "metis: {admin: {mysql_password: kX9-vw2-pp0-Lq7}, release: [",
+        "metis:\n  admin:\n    mysql_password: kX9-vw2-pp0-Lq7\n   heap: 1g\n",
+        "metis:\n  admin:\n    mysql_password: >\n      kX9-vw2-pp0-Lq7\n  \theap: [\n",
+        "metis: {admin: {mysql_password: !kX9-vw2-pp0-Lq7 x}}",
+        "metis:\n  admin: {mysql_password: *kX9-vw2-pp0-Lq7 }\n",
+        "metis: {admin: {mysql_password: kX9-vw2-pp0-Lq7, a: {{ nothing.at.all }}}}",
+        "metis:\n  admin: {mysql_password: kX9-vw2-pp0-Lq7}\n{% if %}",
+        "metis: {admin: {mysql_password: kX9-vw2-pp0-Lq7, a: {{ 1 / 0 }}}}",
+    ],
+)
+def test_a_file_that_does_not_render_shows_no_password(roots: list[Path], text: str) -> None:
+    _write(roots[0], "acme", text)
+    assert "kX9-vw2" not in repr(_only_fault("acme"))
+
+
+def test_the_line_of_a_syntax_error_is_told_with_a_password_in_the_file_too(
+    roots: list[Path],
+) -> None:
+    _write(roots[0], "acme", "metis:\n  admin:\n    mysql_password: x\n   heap: 1g\n")
+    assert "line 4" in _only_fault("acme")["problem"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "metis: {a: {{ 1 / 0 }}}",
+        "metis: {a: {{ salt['no.such']() }}}",
+        "metis: " + "[" * 5000,
+        "metis: {a: " + "9" * 5000 + "}",
+        "metis: &a {hosts: *a, release: *a}",
+        "metis: {hosts: &a [*a]}",
+        "metis: {release: 0.3.0, hosts: {h1: {address: 10.0.0.1, roles: &a [consul, *a]}}}",
+        "metis: {release: !!set {a, b}, hosts: !!binary aGk=}",
+        "metis: {release: 2026-01-01, hosts: 1:30}",
+        "\x00",
+        "metis: {<<: {a: 1}, ? [b] : c}",
+    ],
+)
+def test_whatever_stands_in_a_file_is_a_fault(roots: list[Path], text: str) -> None:
+    _write(roots[0], "acme", text)
+    read = metis_orgs.read()["acme"]
+    assert read["topology"] is None
+    assert read["faults"]
+    assert "Traceback" not in repr(read)
+    assert salt.payload.loads(salt.payload.dumps(read)) == read
+
+
+# Encrypted values
+
+
+@pytest.fixture(scope="module")
+def gpg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
+    """Encrypts for a key that is made for this, and has the folder of the keys as `home`."""
+    # A socket's path may have 107 characters, and gpg's agent has one there.
+    with tempfile.TemporaryDirectory(prefix="metis-gpg-") as home:
+
+        def run(*words: str, text: str = "") -> str:
+            command = ["gpg", "--homedir", home, "--batch", "--quiet", *words]
+            done = subprocess.run(
+                command, input=text, capture_output=True, text=True, check=True, timeout=60
+            )
+            return done.stdout
+
+        for name in ("master", "stranger"):
+            run("--passphrase", "", "--quick-generate-key", name, "default", "default", "never")
+        fingerprint = run("--with-colons", "--list-secret-keys", "stranger").split("fpr")[1]
+        run("--yes", "--delete-secret-keys", fingerprint.strip(":").split(":")[0])
+
+        def encrypt(text: str, to: str = "master") -> str:
+            words = ("--armor", "--trust-model", "always", "--encrypt", "--recipient", to)
+            return run(*words, text=text)
+
+        vars(encrypt)["home"] = home
+        yield encrypt
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True, timeout=60)
+
+
+@pytest.fixture
+def keys(gpg: Callable[..., str]) -> None:
+    vars(metis_orgs)["__opts__"]["gpg_keydir"] = vars(gpg)["home"]
+
+
+@pytest.mark.usefixtures("keys")
+def test_a_password_may_be_encrypted(roots: list[Path], gpg: Callable[..., str]) -> None:
+    password = "kX9-vw2-pp0-Lq7: #ü"
+    _write(roots[0], "acme", orgs.org_file(admin={"mysql_password": gpg(f"{password}\n")}))
+    assert "kX9" not in (roots[0] / "orgs/acme.sls").read_text()
+    assert metis_orgs.read()["acme"]["faults"] == []
+    admin = metis_orgs.pillar("h2")["metis"]["roles"]["admin"]["instances"][0]
+    assert admin["config"]["spring"]["datasource"]["druid"]["password"] == password
+
+
+@pytest.mark.usefixtures("keys")
+def test_an_encrypted_password_is_judged_as_any_other(
+    roots: list[Path], gpg: Callable[..., str]
+) -> None:
+    _write(roots[0], "acme", orgs.org_file(admin={"mysql_password": gpg("admin_123456")}))
+    fault = _only_fault("acme")
+    assert "is an example" in fault["problem"]
+    assert "admin_123456" not in repr(fault)
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize(
+    ("spoiled", "problem"),
+    [
+        (lambda gpg: gpg("kX9-vw2-pp0-Lq7", "stranger"), "for a key that is not the master's"),
+        (lambda gpg: gpg("kX9-vw2-pp0-Lq7").replace("-----END PGP", "END PGP"), "without an end"),
+        (lambda gpg: re.sub("[a-z]", "A", gpg("kX9-vw2-pp0-Lq7"), count=40), "is damaged"),
+        (lambda gpg: "-----BEGIN PGP MESSAGE-----\n-----END PGP MESSAGE-----", "is damaged"),
+        (lambda gpg: gpg(""), "is damaged"),
+    ],
+)
+def test_what_cannot_be_decrypted_is_a_fault_and_nobody_s_password(
+    roots: list[Path],
+    gpg: Callable[..., str],
+    spoiled: Callable[[Callable[..., str]], str],
+    problem: str,
+) -> None:
+    _write(roots[0], "acme", orgs.org_file(admin={"mysql_password": spoiled(gpg)}))
+    fault = _only_fault("acme")
+    assert fault["place"] == "admin.mysql_password"
+    assert problem in fault["problem"]
+    assert "encrypt it for the master's key" in fault["fix"]
+    assert "PGP MESSAGE-----" not in repr(fault)
+    assert metis_orgs.pillar("h2") == {}
+
+
+@pytest.mark.usefixtures("keys")
+def test_each_value_that_cannot_be_decrypted_is_named_beside_the_other_faults(
+    roots: list[Path], gpg: Callable[..., str]
+) -> None:
+    lost = gpg("kX9-vw2-pp0-Lq7", "stranger")
+    entry = {"admin": {"mysql_password": lost}}
+    file = orgs.org_file(release=lost, hosts=orgs.hosts(entry), carrier={"rpc_prt": 1})
+    _write(roots[0], "acme", file)
+    assert [fault["place"] for fault in metis_orgs.read()["acme"]["faults"]] == [
+        "release",
+        "hosts.h1.roles[2].admin.mysql_password",
+        "carrier.rpc_prt",
+        "carrier.external_address",
+    ]
+
+
+@pytest.mark.usefixtures("keys")
+def test_without_gpg_the_master_says_what_to_install(
+    roots: list[Path], gpg: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(roots[0], "acme", orgs.org_file(admin={"mysql_password": gpg("kX9-vw2-pp0-Lq7")}))
+    monkeypatch.setattr(salt.utils.path, "which", lambda name: None)
+    fault = _only_fault("acme")
+    assert fault["place"] == "admin.mysql_password"
+    assert "the master has no gpg" in fault["problem"]
+    assert fault["fix"] == "apt-get install gnupg"
+
+
+def test_a_master_without_keys_says_so(roots: list[Path], gpg: Callable[..., str]) -> None:
+    vars(metis_orgs)["__opts__"]["gpg_keydir"] = str(roots[0] / "no-keys")
+    _write(roots[0], "acme", orgs.org_file(admin={"mysql_password": gpg("kX9-vw2-pp0-Lq7")}))
+    assert _only_fault("acme")["place"] == "admin.mysql_password"
 
 
 def test_an_unknown_release_hides_no_other_fault(roots: list[Path]) -> None:
