@@ -554,7 +554,6 @@ _WORDS = {
     "list_type": ("must be a list", "write `[...]`, or a line `- ...` for each"),
     "dict_type": ("must be a mapping", "write lines `name: value` below it"),
     "model_type": ("must be a mapping", "write lines `setting: value` below it"),
-    "invalid_key": ("is not a setting known here", "write the setting's name"),
     "too_short": ("is empty", "name at least one"),
 }
 
@@ -592,7 +591,7 @@ def _faults_of(error: Any, model: Any, prefix: tuple[str | int, ...] = ()) -> li
         if item["type"] == "extra_forbidden":
             problem, value = "is not a setting known here", None
             fix = _nearest(location[-1], _known_keys(model, location[:-1]))
-        elif item["type"] in ("missing", "invalid_key"):
+        elif item["type"] == "missing":
             value = None
         found.setdefault(place, fault(place, problem, fix, value))
     return list(found.values())
@@ -618,7 +617,7 @@ def _instances(name: str, host: Any, org: Any, faults: list[dict[str, Any]]) -> 
             where, problem = _place((*place, role)), "must be a mapping of settings"
             faults.append(fault(where, problem, "write lines `setting: value` below it", own))
             continue
-        settings = {**org[role], **(own or {})}
+        settings = {**org[role], **_named(own or {})}
         before = sum(1 for instance in instances if instance["role"] == role)
         if role in ("data", "compute") and "port" not in (own or {}):
             settings["port"] += before
@@ -659,13 +658,37 @@ def _inside(given: dict[Any, Any], part: str | int) -> Any:
     return next((value for key, value in given.items() if _same(key, part)), None)
 
 
+def _told(name: Any) -> str:
+    return name if isinstance(name, str) and name.isprintable() else _text(name)
+
+
+def _named(mapping: Any) -> Any:
+    """
+    A mapping of settings whose names are all text that can be told, as those of its sections and
+    hosts: to pydantic, a name that is a number is a place in a list.
+    """
+    if not isinstance(mapping, dict):
+        return mapping
+    named = {_told(key): value for key, value in mapping.items()}
+    for name, section in named.items():
+        if name == "hosts" and isinstance(section, dict):
+            # One that is no text is no name of a host either, whatever it looks like.
+            named[name] = {
+                _told(host) if isinstance(host, str) else host: _named(settings)
+                for host, settings in section.items()
+            }
+        elif isinstance(section, dict):
+            named[name] = _named(section)
+    return named
+
+
 def _form(given: dict[str, Any]) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """
     The file with every default, and its faults. Where it has some, they are left out of it, so that
     one look finds those of the rest too; ``None`` where too little is left.
     """
     faults: list[dict[str, Any]] = []
-    given = copy.deepcopy(given)
+    given = _named(copy.deepcopy(given))
     # Wrong values go, then what is missing for that gets a stand-in, then it is whole.
     for _ in range(4):
         try:

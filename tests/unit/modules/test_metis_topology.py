@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from _modules import metis_orgfile, metis_topology
 from tests.unit import orgs
@@ -692,91 +690,3 @@ def test_a_role_has_its_own_artifacts_and_facts() -> None:
     assert list(views["h4"]["roles"]["data"]["artifacts"]) == ["metis_dcv"]
     facts = views["h4"]["roles"]["data"]["facts"]
     assert facts | orgs.RELEASE["fighter"] == facts
-
-
-# Whatever is written into a file
-
-_SCALARS = (
-    st.none()
-    | st.booleans()
-    | st.integers(-2, 70000)
-    | st.floats()
-    | st.text(max_size=5)
-    | st.sampled_from(["10.0.0.1", "consul", "data", "1g", "0.3.0", "a_b", "/opt"])
-)
-_KEYS = (
-    st.sampled_from(
-        ["hosts", "h1", "roles", "port", "address", "data", "admin", "external_address"]
-    )
-    | st.text(max_size=4)
-    | st.integers(0, 3)
-    | st.none()
-    | st.booleans()
-)
-_VALUES = st.recursive(
-    _SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3),
-    max_leaves=5,
-)
-
-
-def _containers(value: Any) -> list[Any]:
-    if not isinstance(value, dict | list):
-        return []
-    inside = value.values() if isinstance(value, dict) else value
-    return [value, *(found for item in inside for found in _containers(item))]
-
-
-@st.composite
-def _mangled(draw: st.DrawFn) -> dict[str, Any]:
-    """A valid file with up to five places changed, added or taken away."""
-    file = draw(
-        st.sampled_from(
-            [
-                orgs.org_file(),
-                orgs.one_host("admin", "ice_via", {"data": {"port": 9999}}, "compute"),
-                orgs.org_file(admin={"mysql_password": "hunter2-hunter2"}),
-            ]
-        )
-    )
-    file = copy.deepcopy(file)
-    for _ in range(draw(st.integers(1, 5))):
-        target = draw(st.sampled_from(_containers(file) or [file]))
-        if isinstance(target, list):
-            place = draw(st.integers(0, len(target)))
-            target[place : place + draw(st.integers(0, 1))] = draw(st.lists(_VALUES, max_size=1))
-        elif target and draw(st.booleans()):
-            key = draw(st.sampled_from(sorted(target, key=repr)))
-            if draw(st.booleans()):
-                target[key] = draw(_VALUES)
-            else:
-                target[draw(_KEYS)] = target.pop(key)
-        else:
-            target[draw(_KEYS)] = draw(_VALUES)
-    return file
-
-
-@settings(
-    max_examples=300,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(_mangled())
-def test_a_mangled_file_is_a_topology_or_has_named_faults(file: dict[str, Any]) -> None:
-    before = repr(file)
-    made = orgs.built(file)
-    assert repr(file) == before
-    for fault in made["faults"]:
-        assert set(fault) == {"place", "value", "problem", "fix"}
-        for part in ("place", "problem", "fix"):
-            assert isinstance(fault[part], str)
-            assert fault[part]
-        assert "hunter2" not in repr(fault)
-    if made["topology"] is None:
-        assert made["faults"]
-        return
-    assert made["faults"] == []
-    for view in orgs.views(made["topology"]).values():
-        # What stands in a pillar must survive being written.
-        assert yaml.safe_load(yaml.safe_dump(view))["roles"].keys() == view["roles"].keys()
