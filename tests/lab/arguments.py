@@ -8,7 +8,7 @@ from pathlib import Path
 
 _DESCRIPTION = """\
 A fleet of real hosts on this machine: systemd-nspawn containers with systemd, a network of
-their own, a Salt master and a minion on every host of an organization file."""
+their own, a Salt master and a minion on every host of the organization files."""
 _EPILOG = """\
 first steps:
   ./lab demo                             deploy the demo organization and show its status
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text, allow_abbrev=False)
 
     for name, text in (
-        ("demo", "bring the lab up, deploy the organization on it and show its status"),
+        ("demo", "bring the lab up, deploy its organizations and show the status of each"),
         ("up", "boot the hosts, with nothing deployed on them"),
     ):
         made = command(name, text)
@@ -67,7 +67,10 @@ def _parser() -> argparse.ArgumentParser:
             "--org",
             metavar="FILE",
             type=Path,
-            help="the organization file whose hosts are booted (default: pillar/orgs/demo.sls)",
+            action="append",
+            default=[],
+            help="an organization file whose hosts are booted; may be given several times "
+            "(default: pillar/orgs/demo.sls)",
         )
     _name(command("down", "end the hosts and remove everything of the lab but the cache"))
     _name(command("status", "show the hosts as a table"))

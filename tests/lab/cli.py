@@ -57,28 +57,30 @@ def _with_tools(progress: Progress) -> None:
 def _up(words: argparse.Namespace) -> int:
     progress = Progress()
     _with_tools(progress)
-    from tests.lab.fleet import DEMO, Lab
+    from tests.lab.fleet import Lab
 
-    Lab(words.name, words.org or DEMO, progress).up()
+    Lab(words.name, *words.org, progress=progress).up()
     return 0
 
 
 def _demo(words: argparse.Namespace) -> int:
     progress = Progress()
     _with_tools(progress)
-    from tests.lab.fleet import DEMO, Lab
+    from tests.lab.fleet import Lab
 
-    file = words.org or DEMO
-    lab = Lab(words.name, file, progress)
+    lab = Lab(words.name, *words.org, progress=progress)
     lab.up()
-    with progress.step(f"deploying {file.stem}"):
-        deploy = ["state.orchestrate", "metis.deploy", f'pillar={{"org": "{file.stem}"}}']
-        code = _call(lab.master, ["salt-run", *deploy])
-    if code == 0:
-        with progress.step("status"):
-            code = _call(lab.master, ["salt-run", "metis.status", f"org={file.stem}"])
-        print(_LOOK_AROUND.format(option=_option(words.name), host=next(iter(lab.hosts))))
-    return code
+    orgs = [file.stem for file in lab.org_files]
+    deploy = ["salt-run", "state.orchestrate", "metis.deploy"]
+    for org in orgs:
+        with progress.step(f"deploying {org}"):
+            code = _call(lab.master, [*deploy, f'pillar={{"org": "{org}"}}'])
+        if code:
+            return code
+    with progress.step("status"):
+        codes = [_call(lab.master, ["salt-run", "metis.status", f"org={org}"]) for org in orgs]
+    print(_LOOK_AROUND.format(option=_option(words.name), host=next(iter(lab.hosts))))
+    return max(codes)
 
 
 _LOOK_AROUND = """

@@ -134,16 +134,16 @@ def write_host(host: Host, private: str, public: str) -> None:
         (wants / f"{service}.service").symlink_to(f"/etc/systemd/system/{service}.service")
 
 
-def share(master_host: Host, organization: Path, release: Path) -> None:
-    """Give the master an organization file and a release file that are not the repository's.
+def share(master_host: Host, organizations: Iterable[Path], release: Path) -> None:
+    """Give the master organization files and a release file that are not the repository's.
 
     Args:
         master_host: the master's host.
-        organization: the organization file.
+        organizations: the organization files.
         release: the release file.
     """
     pillar = master_host.root / LOCAL.lstrip("/") / "pillar"
-    for folder, file in (("orgs", organization), ("releases", release)):
+    for folder, file in (*(("orgs", file) for file in organizations), ("releases", release)):
         _write(pillar / folder / file.name, file.read_text(encoding="utf-8"))
 
 

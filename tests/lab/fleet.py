@@ -1,4 +1,4 @@
-"""A lab: the master and the hosts of one organization, brought up and taken down."""
+"""A lab: a master and the hosts of its organizations, brought up and taken down."""
 
 from __future__ import annotations
 
@@ -26,17 +26,15 @@ _PKI = "etc/salt/pki"
 class Lab:
     """A fleet of hosts on this machine, with its own network."""
 
-    def __init__(
-        self, name: str = "demo", org_file: Path = DEMO, progress: Progress | None = None
-    ) -> None:
+    def __init__(self, name: str, *org_files: Path, progress: Progress | None = None) -> None:
         """
         Args:
             name: the lab's name; labs of different names do not know of each other.
-            org_file: the organization file whose hosts it has.
+            org_files: the organization files whose hosts it has; the demo's when none is given.
             progress: where to say what happens; standard error when None.
         """
         self.name = name
-        self.org_file = org_file
+        self.org_files = org_files or (DEMO,)
         self._progress = progress or Progress()
 
     @property
@@ -46,7 +44,7 @@ class Lab:
 
     @property
     def hosts(self) -> dict[str, Host]:
-        """The hosts of the organization by name, without the master."""
+        """The hosts of all organizations by name, without the master."""
         hosts = record.require(self.name).hosts
         return {host.name: host for host in hosts if host.name != MASTER.name}
 
@@ -72,7 +70,7 @@ class Lab:
         """Wait until minions take orders from the master.
 
         Args:
-            names: the hosts; all of the organization when None.
+            names: the hosts; all of the lab when None.
             timeout: seconds to wait.
 
         Raises:
@@ -92,12 +90,12 @@ class Lab:
             )
 
     def up(self) -> None:
-        """Bring the lab up; what stands already stays, hosts new in the file are added.
+        """Bring the lab up; what stands already stays, hosts new in the files are added.
 
         Raises:
             LabError: something failed; what was begun is left for a look and for `down`.
         """
-        organization = topology.read(self.org_file)
+        organizations = topology.read(self.org_files)
         built = images.prepare(self._progress)
         with teardown.exclusive(self.name):
             known = record.load(self.name)
@@ -105,12 +103,13 @@ class Lab:
                 with self._progress.step("removing what an interrupted command left"):
                     teardown.clear(self.name)
                 known = None
-            if known is not None and known.file != str(organization.file):
+            given = [str(organization.file) for organization in organizations]
+            if known is not None and not set(known.files) <= set(given):
                 raise LabError(
-                    f"lab {self.name} is up with the hosts of {known.file}; "
-                    f"take it down first: ./lab down --name {self.name}"
+                    f"lab {self.name} is up with the hosts of {', '.join(known.files)}; "
+                    f"name all of these, or take it down first: ./lab down --name {self.name}"
                 )
-            self._converge(organization, built, known)
+            self._converge(organizations, built, known)
 
     def down(self) -> None:
         """Take the lab down and leave nothing of it.
@@ -122,16 +121,17 @@ class Lab:
 
     def _converge(
         self,
-        organization: topology.Organization,
+        organizations: Sequence[topology.Organization],
         built: Images,
         known: record.Record | None,
     ) -> None:
         present = {host.name: host for host in known.hosts} if known else {}
-        wanted = [MASTER, *organization.nodes]
+        wanted = [MASTER, *(node for org in organizations for node in org.nodes)]
         fresh = [self._host(node, built) for node in wanted if node.name not in present]
         hosts = (*present.values(), *fresh)
         idle = [host for host in hosts if host.leader() is None]
-        begun = record.Record(organization.name, str(organization.file), False, hosts)
+        org_files = [org.file for org in organizations]
+        begun = record.Record(tuple(map(str, org_files)), False, hosts)
         if idle:
             record.save(self.name, begun)
             network.make(self.name)
@@ -142,12 +142,13 @@ class Lab:
             with booting, ThreadPoolExecutor(len(idle)) as pool:
                 list(pool.map(Host.start, idle))
         master = next(host for host in hosts if host.name == MASTER.name)
-        files.share(master, organization.file, built.sandbox / "sandbox.yaml")
+        files.share(master, org_files, built.sandbox / "sandbox.yaml")
         if idle:
             minions = [host.name for host in idle if host.name != MASTER.name]
             with self._progress.step("waiting for the minions"):
                 self.await_minions(minions or None)
-            record.save(self.name, replace(begun, complete=True))
+        record.save(self.name, replace(begun, complete=True))
+        if idle:
             return
         self._progress.say(f"lab {self.name} is up")
         if any(present[node.name] != self._host(node, built) for node in wanted):

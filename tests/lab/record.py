@@ -15,8 +15,7 @@ from tests.lab.nodes import MASTER
 class Record:
     """A lab that stands, or that was begun."""
 
-    organization: str
-    file: str
+    files: tuple[str, ...]
     complete: bool
     hosts: tuple[Host, ...]
 
@@ -65,9 +64,9 @@ def load(lab: str) -> Record | None:
             roles=tuple(entry["roles"]),
             binds=tuple((source, point) for source, point in entry["binds"]),
         )
-        for entry in data.pop("hosts")
+        for entry in data["hosts"]
     )
-    return Record(hosts=hosts, **data)
+    return Record(files=tuple(data["files"]), complete=data["complete"], hosts=hosts)
 
 
 def require(lab: str) -> Record:

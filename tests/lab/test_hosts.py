@@ -28,6 +28,13 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("orgs") / "other.sls"
+    file.write_text("metis:\n  hosts:\n    three: {address: 10.77.0.13}\n")
+    return file
+
+
+@pytest.fixture(scope="module")
 def lab(file: Path) -> Iterator[Lab]:
     lab = Lab(NAME, file)
     lab.down()
@@ -129,11 +136,21 @@ def test_up_leaves_what_stands_and_adds_what_is_new(lab: Lab, file: Path) -> Non
     lab.salt(["two", "test.ping"])
 
 
-def test_another_organization_needs_another_lab(lab: Lab, tmp_path: Path) -> None:
-    other = tmp_path / "other.sls"
-    other.write_text(ONE)
-    with pytest.raises(LabError, match=r"\./lab down --name spare"):
+def test_up_adds_the_hosts_of_another_organization(lab: Lab, file: Path, other: Path) -> None:
+    before = _boot_id(lab)
+    Lab(NAME, file, other).up()
+    assert _boot_id(lab) == before
+    assert sorted(lab.hosts) == ["one", "three", "two"]
+    lab.salt(["three", "test.ping"])
+    orgs = lab.master.run(["ls", "/srv/metis-local/pillar/orgs"]).stdout.split()
+    assert orgs == ["other.sls", "spare.sls"]
+
+
+def test_an_organization_is_not_taken_out_of_a_lab_that_is_up(lab: Lab, other: Path) -> None:
+    with pytest.raises(LabError, match=r"(?s)spare\.sls.*other\.sls.*\./lab down --name spare"):
         Lab(NAME, other).up()
+    with pytest.raises(LabError, match=r"\./lab down --name spare"):
+        lab.up()
 
 
 def test_the_command_line_looks_into_hosts(lab: Lab) -> None:
@@ -148,15 +165,16 @@ def test_the_command_line_looks_into_hosts(lab: Lab) -> None:
     row = next(line for line in status.stdout.splitlines() if line.startswith("one "))
     leader = str(lab.host("one").leader())
     assert row.split() == ["one", "10.77.0.11", "data", leader, "running", "active"]
-    unknown = command("shell", "--name", NAME, "three")
+    unknown = command("shell", "--name", NAME, "four")
     assert unknown.returncode == 1
-    assert unknown.stderr.startswith("lab: there is no host three")
+    assert unknown.stderr.startswith("lab: there is no host four")
 
 
 def test_a_lab_that_was_interrupted_is_made_anew(lab: Lab) -> None:
     before = _boot_id(lab)
     record.save(NAME, replace(record.require(NAME), complete=False))
     lab.up()
+    assert sorted(lab.hosts) == ["one", "two"]
     assert _boot_id(lab) != before
 
 

@@ -37,6 +37,14 @@ def test_the_lab_has_a_name(line: str, name: str) -> None:
     assert arguments.parse(line.split()).name == name
 
 
+@pytest.mark.parametrize(
+    ("line", "files"),
+    [("up", []), ("demo --org a.sls", ["a.sls"]), ("up --org a --org b/c", ["a", "b/c"])],
+)
+def test_a_lab_may_have_several_organizations(line: str, files: list[str]) -> None:
+    assert list(map(str, arguments.parse(line.split()).org)) == files
+
+
 @pytest.mark.parametrize("line", ["--help", "up --help", "salt --help", "test -h"])
 def test_help_is_ours(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -70,6 +70,22 @@ def test_the_master_is_made() -> None:
     ]
 
 
+def test_the_master_is_given_every_organization(tmp_path: Path) -> None:
+    given = [tmp_path / "a.sls", tmp_path / "b.sls"]
+    release = tmp_path / "sandbox.yaml"
+    for file in (*given, release):
+        file.write_text(file.name)
+    made = _host(MASTER.name, MASTER.address)
+    files.share(made, given, release)
+    pillar = made.root / "srv/metis-local/pillar"
+    texts = {str(f.relative_to(pillar)): f.read_text() for f in pillar.rglob("*") if f.is_file()}
+    assert texts == {
+        "orgs/a.sls": "a.sls",
+        "orgs/b.sls": "b.sls",
+        "releases/sandbox.yaml": "sandbox.yaml",
+    }
+
+
 def test_a_key_pair_belongs_together() -> None:
     private, public = keys.pair()
     assert private.startswith("-----BEGIN RSA PRIVATE" + " KEY-----")
@@ -82,7 +98,7 @@ def test_a_key_pair_belongs_together() -> None:
 def test_a_record_is_read_as_it_was_written() -> None:
     assert record.load(LAB) is None
     hosts = (_host(MASTER.name, MASTER.address), _host("one", "10.77.0.11"))
-    written = record.Record("acme", "/orgs/acme.sls", True, hosts)
+    written = record.Record(("/orgs/acme.sls", "/orgs/other.sls"), True, hosts)
     record.save(LAB, written)
     assert record.load(LAB) == written
     assert record.require(LAB).master == hosts[0]

@@ -7,8 +7,8 @@ from tests.lab.errors import LabError
 from tests.lab.nodes import Node
 
 
-def _file(folder: Path, text: str) -> Path:
-    file = folder / "acme.sls"
+def _file(folder: Path, text: str, name: str = "acme") -> Path:
+    file = folder / f"{name}.sls"
     file.write_text(text)
     return file
 
@@ -18,10 +18,10 @@ def test_hosts_are_the_files(tmp_path: Path) -> None:
         tmp_path,
         "metis:\n"
         "  hosts:\n"
-        "    one: {address: 10.77.0.11, roles: [consul, data, data]}\n"
+        "    one: {address: 10.77.0.11, roles: [consul, data, data: {port: 8710}]}\n"
         "    two: {address: 10.77.0.12}\n",
     )
-    organization = topology.read(file)
+    (organization,) = topology.read([file])
     assert organization.name == "acme"
     assert organization.nodes == (
         Node("one", "10.77.0.11", ("consul", "data", "data")),
@@ -42,7 +42,7 @@ def test_all_faults_are_said_at_once(tmp_path: Path) -> None:
         "    twin: {address: 10.77.0.12}\n",
     )
     with pytest.raises(LabError) as raised:
-        topology.read(file)
+        topology.read([file])
     text = str(raised.value)
     assert str(file) in text
     for part in (
@@ -61,14 +61,54 @@ def test_all_faults_are_said_at_once(tmp_path: Path) -> None:
 )
 def test_a_file_without_hosts_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(LabError, match="has no hosts"):
-        topology.read(_file(tmp_path, text))
+        topology.read([_file(tmp_path, text)])
 
 
 def test_a_template_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="not plain YAML"):
-        topology.read(_file(tmp_path, "{% set a = 1 %}"))
+        topology.read([_file(tmp_path, "{% set a = 1 %}")])
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(LabError, match=r"nowhere\.sls"):
-        topology.read(tmp_path / "nowhere.sls")
+        topology.read([tmp_path / "nowhere.sls"])
+
+
+def test_organizations_stand_beside_each_other(tmp_path: Path) -> None:
+    one = _file(tmp_path, "metis: {hosts: {one: {address: 10.77.0.11}}}", "one")
+    two = _file(tmp_path, "metis: {hosts: {two: {address: 10.77.0.12}}}", "two")
+    found = topology.read([one, two])
+    assert [(org.name, [node.name for node in org.nodes]) for org in found] == [
+        ("one", ["one"]),
+        ("two", ["two"]),
+    ]
+
+
+def test_all_clashes_of_all_files_are_said_at_once(tmp_path: Path) -> None:
+    one = _file(
+        tmp_path,
+        "metis: {hosts: {same: {address: 10.77.0.11}, one: {address: 10.77.0.12}}}",
+        "one",
+    )
+    two = _file(
+        tmp_path,
+        "metis: {hosts: {same: {address: 10.77.0.13}, two: {address: 10.77.0.12}}}",
+        "two",
+    )
+    (tmp_path / "other").mkdir()
+    again = _file(tmp_path / "other", "metis: {}", "one")
+    with pytest.raises(LabError) as raised:
+        topology.read([one, two, again, tmp_path / "nowhere.sls"])
+    assert str(raised.value).splitlines()[1:] == [
+        f"  {again}: has no hosts: under metis: hosts: it needs NAME: {{address: ...}}",
+        f"  {tmp_path}/nowhere.sls: cannot be read: No such file or directory",
+        f"  {two}: same: is a host of {one} already",
+        f"  {two}: two: 10.77.0.12 belongs to one already",
+        f"  {again}: the organization one is that of {one} already",
+    ]
+
+
+def test_a_file_is_given_once(tmp_path: Path) -> None:
+    file = _file(tmp_path, "metis: {hosts: {one: {address: 10.77.0.11}}}")
+    with pytest.raises(LabError, match=f"the organization acme is that of {file} already"):
+        topology.read([file, file])
