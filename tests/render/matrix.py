@@ -11,13 +11,12 @@ from tests.render.compiler import REPOSITORY, STATES, Data, Host, pillars
 
 HERE = Path(__file__).resolve().parent
 RELEASES = HERE / "releases"
-FILES = {
-    file.stem: file
-    for file in (REPOSITORY / "pillar/orgs/demo.sls", *sorted((HERE / "topologies").glob("*.sls")))
-}
+FOLDERS = (REPOSITORY / "pillar/orgs", REPOSITORY / "pillar/examples", HERE / "topologies")
+FILES = {file.stem: file for folder in FOLDERS for file in sorted(folder.glob("*.sls"))}
 # In its organization each host has one role, and every role is there.
 ALONE = "one-role-a-host"
-EVERYTHING = ("all-on-one-host", "only")
+# Every role, every setting as it is by default.
+EVERYTHING = ("defaults", "only")
 OTHER = "2024"
 # What is configured and installed comes with what runs.
 TARGETS = ("running", "stopped", "highstate", "highstate when stopped")
@@ -35,12 +34,18 @@ def _hosts(file: Path) -> dict[str, Data]:
 PLACES: list[Place] = [(name, host) for name, file in FILES.items() for host in _hosts(file)]
 
 
+def _role(content: Data) -> str:
+    """A host's first role: with settings, it is a mapping of its name to them."""
+    role = content["roles"][0]
+    return role if isinstance(role, str) else next(iter(role))
+
+
 def _alone() -> list[tuple[str, str, str]]:
     """Every SLS file of every role by itself, on a host with that role only."""
     return [
-        (ALONE, host, f"roles.{content['roles'][0]}.{file.stem}".removesuffix(".init"))
+        (ALONE, host, f"roles.{_role(content)}.{file.stem}".removesuffix(".init"))
         for host, content in _hosts(FILES[ALONE]).items()
-        for file in sorted((STATES / "roles" / content["roles"][0]).glob("*.sls"))
+        for file in sorted((STATES / "roles" / _role(content)).glob("*.sls"))
         if host != "consul3"  # as consul2
     ]
 

@@ -82,7 +82,7 @@ def test_a_program_that_starts_is_then_seen_to_be_well(
     assert {c["service"]["id"] for c in gates if c["fun"] == "service_passing"} == services
 
 
-@pytest.mark.parametrize("organization", ["all-on-one-host", OTHER])
+@pytest.mark.parametrize("organization", [EVERYTHING[0], OTHER])
 def test_every_artifact_of_a_release_is_fetched_and_used(matrix: Matrix, organization: str) -> None:
     pillar = matrix.pillars(organization)
     release = pillar["metis_master"]["metis"]["orgs"][organization]["topology"]["release"]
