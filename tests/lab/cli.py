@@ -77,8 +77,10 @@ def _demo(words: argparse.Namespace) -> int:
             code = _call(lab.master, [*deploy, f'pillar={{"org": "{org}"}}'])
         if code:
             return code
-    with progress.step("status"):
-        codes = [_call(lab.master, ["salt-run", "metis.status", f"org={org}"]) for org in orgs]
+    codes = []
+    for org in orgs:
+        with progress.step(f"status of {org}"):
+            codes.append(_call(lab.master, ["salt-run", "metis.status", f"org={org}"]))
     print(_LOOK_AROUND.format(option=_option(words.name), host=next(iter(lab.hosts))))
     return max(codes)
 
