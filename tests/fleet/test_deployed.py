@@ -6,7 +6,6 @@ import subprocess
 import grpc
 import pytest
 import requests
-import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.fleet.organization import CONSUL, NAME, SERVICES, UNITS, Organization
@@ -182,24 +181,3 @@ def test_status_shows_every_instance_healthy(org: Organization) -> None:
     assert header.split()[:3] == ["INSTANCE", "ADDRESS", "STATE"]
     assert len(rows) == 9
     assert all("running" in row and row.endswith("healthy") for row in rows)
-
-
-def test_the_database_password_is_nowhere_but_where_it_belongs(org: Organization) -> None:
-    kept = org.lab.master.run(["cat", f"/etc/salt/pki/master/metis/{NAME}.yaml"]).stdout
-    password = yaml.safe_load(kept)["mysql_password"]
-    assert len(password) == 32
-    places = ["/var/log", "/var/cache/salt", "/etc/metis", "/usr/local/lib", "/run/log"]
-    grep = ["grep", "--recursive", "--files-with-matches", "--fixed-strings", "--", password]
-    for host, out in org.everywhere([*grep, *places]).items():
-        expected = ["/etc/metis/admin/application-admin.yml"] if host == "fleet2" else []
-        assert out.split() == expected
-    master = org.lab.master.run([*grep, "/var/log", "/var/cache/salt"], check=False)
-    # Salt keeps each minion's pillar there, readable by the master alone.
-    cached = "/var/cache/salt/master/pillar/fleet2.p"
-    assert master.stdout.split() == [cached]
-    assert org.lab.master.run(["stat", "--format=%a", cached]).stdout.split() == ["600"]
-    mode = ["stat", "--format=%a %U %G", "/etc/metis/admin/application-admin.yml"]
-    assert org.lab.host("fleet2").run(mode).stdout.split() == ["640", "root", "metis-admin"]
-    assert org.lab.master.run(
-        ["stat", "--format=%a", f"/etc/salt/pki/master/metis/{NAME}.yaml"]
-    ).stdout.split() == ["600"]

@@ -4,8 +4,10 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 from tests.fleet.organization import NAME, Organization
+from tests.fleet.test_secrets import KEPT, holding
 
 ADMIN = "10.77.0.22"
 CA = "/root/ca.pem"
@@ -135,3 +137,15 @@ def test_a_certificate_that_was_changed_by_hand_is_not_well(secured: Organizatio
     finally:
         host.run(["rm", "/root/server.crt"])
     assert secured.status()["admin@fleet2"]["health"] == "healthy"
+
+
+def test_private_keys_are_in_no_file_but_their_own(secured: Organization) -> None:
+    kept = yaml.safe_load(secured.lab.master.run(["cat", KEPT]).stdout)["certificates"]
+    # However a file writes a key, a line of it stands there in one piece.
+    lines = {name: made["key"].splitlines()[2] for name, made in kept.items()}
+    admin, ice_via = TLS_FILES
+    assert {name: holding(secured, line) for name, line in lines.items()} == {
+        "authority": {"master": [KEPT]},
+        "admin": {"fleet2": [admin], "master": [KEPT]},
+        "ice_via": {"fleet3": [ice_via], "master": [KEPT]},
+    }
