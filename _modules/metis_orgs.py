@@ -155,20 +155,31 @@ def _read(name: str, path: Path) -> dict[str, Any]:
     form["faults"] = undecrypted + rest
     wanted = None
     if form["org"] and "release" not in (fault["place"] for fault in form["faults"]):
-        named = form["org"]["release"]
-        try:
-            wanted = release(named)
-            problem = "names a release that has no file pillar/releases/<release>.yaml"
-        except salt.exceptions.SaltException as err:
-            problem = f"names a release whose file cannot be read: {err}"
-        if wanted is None:
-            known = ", ".join(sorted(_files("releases", ".yaml"))) or "none"
-            form["faults"].append(_fault("release", problem, f"known are: {known}", named))
+        wanted, faults = _checked_release(form["org"]["release"])
+        form["faults"] += faults
     made = __salt__["metis_topology.build"](name, form, wanted)
     if made["topology"]:
         made["faults"] = _certificate_faults(made["topology"])
         made["topology"] = None if made["faults"] else made["topology"]
     return made
+
+
+def _checked_release(name: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """A release file's content, or what is wrong with the file."""
+    try:
+        found = release(name)
+    except salt.exceptions.SaltException as err:
+        problem, fix = f"names a release whose file cannot be read: {err}", "correct that file"
+        return None, [_fault("release", problem, fix, name)]
+    if found is None:
+        known = ", ".join(sorted(_files("releases", ".yaml"))) or "none"
+        problem = "names a release that has no file pillar/releases/<release>.yaml"
+        return None, [_fault("release", problem, f"known are: {known}", name)]
+    faults = [
+        _fault("release", f"names {name}, in whose file {wrong}", f"correct releases/{name}.yaml")
+        for wrong in __salt__["metis_releasefile.faults"](name, found)
+    ]
+    return None if faults else found, faults
 
 
 def _certificate_faults(topology: dict[str, Any]) -> list[dict[str, Any]]:

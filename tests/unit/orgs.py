@@ -8,7 +8,16 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from _modules import metis_config, metis_orgfile, metis_topology, metis_verb
+import yaml
+
+from _modules import (
+    metis_config,
+    metis_orgfile,
+    metis_releasefile,
+    metis_topology,
+    metis_verb,
+)
+from tests.render.matrix import RELEASES
 
 SHA256 = "ab" * 32
 MADE = "made-on-the-master"
@@ -41,6 +50,10 @@ RELEASE: dict[str, Any] = {
             ("metis_dcv", "wheel", ["data", "compute"], "metis_dcv-0.9.1-py3-none-any.whl"),
         )
     },
+}
+# One as it stands in a file, with all that a release has to have.
+RELEASE_FILE: dict[str, Any] = yaml.safe_load((RELEASES / "sandbox.yaml").read_text("utf-8")) | {
+    "release": "0.3.0"
 }
 _FILE: dict[str, Any] = {
     "cluster_name": "acme-cluster",
@@ -116,6 +129,6 @@ def by_salts_name(*modules: ModuleType) -> dict[str, Callable[..., Any]]:
 
 def wired() -> dict[ModuleType, dict[str, Any]]:
     """Give what `configure_loader_modules` needs for the pure modules."""
-    pure = (metis_config, metis_orgfile, metis_topology, metis_verb)
+    pure = (metis_config, metis_orgfile, metis_releasefile, metis_topology, metis_verb)
     functions = by_salts_name(*pure)
     return {module: {"__salt__": functions} for module in pure}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import subprocess
 import tempfile
@@ -28,7 +29,7 @@ def roots(tmp_path: Path) -> list[Path]:
     for root in found:
         (root / "orgs").mkdir(parents=True)
         (root / "releases").mkdir()
-    (found[0] / "releases/0.3.0.yaml").write_text(yaml.safe_dump(orgs.RELEASE))
+    (found[0] / "releases/0.3.0.yaml").write_text(yaml.safe_dump(orgs.RELEASE_FILE))
     return found
 
 
@@ -122,7 +123,7 @@ def test_a_file_without_content_is_a_fault(roots: list[Path], text: str) -> None
 def test_an_unknown_release_is_named_with_those_that_are_known(
     roots: list[Path], release: str
 ) -> None:
-    (roots[1] / "releases/sandbox.yaml").write_text(yaml.safe_dump(orgs.RELEASE))
+    (roots[1] / "releases/sandbox.yaml").write_text(yaml.safe_dump(orgs.RELEASE_FILE))
     _write(roots[0], "acme", orgs.org_file(release=release))
     fault = _only_fault("acme")
     assert (fault["place"], fault["value"]) == ("release", release)
@@ -319,6 +320,30 @@ def test_a_broken_release_file_is_a_fault_of_who_names_it_only(roots: list[Path]
     assert metis_orgs.read()["other"]["faults"] == []
 
 
+def test_what_is_wrong_in_a_release_file_is_told_of_who_names_it_only(roots: list[Path]) -> None:
+    wrong = copy.deepcopy(orgs.RELEASE_FILE)
+    del wrong["artifacts"]["carrier"], wrong["kv"]
+    (roots[1] / "releases/mine.yaml").write_text(yaml.safe_dump(wrong))
+    _write(roots[0], "acme", orgs.org_file(release="mine", carrier={"rpc_prt": 1}))
+    other = orgs.one_host()
+    other["hosts"] = {"o1": {"address": "10.9.0.1", "roles": ["consul", "carrier"]}}
+    other["carrier"] = {"external_address": "198.51.100.9"}
+    _write(roots[0], "other", other)
+    read = metis_orgs.read()
+    problems = {f"{fault['place']} {fault['problem']}" for fault in read["acme"]["faults"]}
+    assert "release names mine, in whose file kv is missing" in problems
+    assert any(problem.startswith("carrier.rpc_prt") for problem in problems)
+    assert read["other"]["faults"] == []
+
+
+def test_a_release_file_under_another_name_is_a_fault(roots: list[Path]) -> None:
+    # Its release would be looked for in the other file.
+    (roots[1] / "releases/mine.yaml").write_text(yaml.safe_dump(orgs.RELEASE_FILE))
+    _write(roots[0], "acme", orgs.org_file(release="mine"))
+    fault = _only_fault("acme")
+    assert "release is 0.3.0, and the file is called mine.yaml" in fault["problem"]
+
+
 def test_a_host_of_two_organizations_is_a_fault_of_both(roots: list[Path]) -> None:
     _write(roots[0], "acme", orgs.org_file())
     _write(roots[0], "other", _other("h1"))
@@ -400,7 +425,7 @@ def test_a_master_without_what_checks_the_form_is_told_what_to_install(
 
 
 def test_a_release_is_read_by_its_name() -> None:
-    assert metis_orgs.release("0.3.0") == orgs.RELEASE
+    assert metis_orgs.release("0.3.0") == orgs.RELEASE_FILE
     assert metis_orgs.release("0.9.9") is None
 
 

@@ -1,0 +1,74 @@
+"""The form of a release file."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from _modules import metis_releasefile
+from tests.render.matrix import RELEASES
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+FILES = [*sorted((REPOSITORY / "pillar/releases").glob("*.yaml")), *sorted(RELEASES.glob("*.yaml"))]
+
+Change = Callable[[dict[str, Any]], Any]
+
+
+@pytest.fixture
+def right() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((RELEASES / "sandbox.yaml").read_text())
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_the_files_of_the_repository_are_right(file: Path) -> None:
+    assert metis_releasefile.faults(file.stem, yaml.safe_load(file.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda r: r.pop("artifacts"), "artifacts is missing"),
+        (lambda r: r["artifacts"].pop("carrier"), "artifacts.carrier is missing"),
+        (lambda r: r["artifacts"]["carrier"].pop("sha256"), "artifacts.carrier.sha256 is missing"),
+        (lambda r: r["artifacts"]["carrier"].update(sha256=""), "artifacts.carrier.sha256: string"),
+        (lambda r: r["artifacts"]["carrier"].update(sha265="x"), "artifacts.carrier.sha265 is not"),
+        (lambda r: r["artifacts"]["carrier"].update(file="../x"), "artifacts.carrier.file: string"),
+        (lambda r: r["artifacts"]["carrier"].update(roles=["caller"]), "artifacts.carrier.roles.0"),
+        (lambda r: r["artifacts"]["carrier"].update(sources=["ftp://x"]), "carrier.sources.0"),
+        (lambda r: r["artifacts"]["consul"].pop("unpacks"), "artifacts.consul: needs unpacks"),
+        (lambda r: r["artifacts"]["carrier"].update(unpacks="x"), "artifacts.carrier: needs unpac"),
+        (
+            lambda r: r["artifacts"]["admin_web"].update(file="admin.jar"),
+            "admin_web.file is that of",
+        ),
+        (lambda r: r["kv"].pop("datacenter"), "kv.datacenter is missing"),
+        (lambda r: r["admin"].update(database="a; b"), "admin.database"),
+        (lambda r: r["fighter"].update(python="python3"), "fighter.python"),
+        (lambda r: r.update(release="0.3.0"), "release is 0.3.0, and the file is called sandbox"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(
+    right: dict[str, Any], change: Change, said: str
+) -> None:
+    wrong = copy.deepcopy(right)
+    change(wrong)
+    (fault,) = metis_releasefile.faults("sandbox", wrong)
+    assert said in fault
+
+
+def test_all_faults_are_told_at_once(right: dict[str, Any]) -> None:
+    del right["kv"]
+    right["artifacts"]["carrier"]["kind"] = "program"
+    right["artifacts"]["admin_jar"]["sha256"] = 5
+    assert len(metis_releasefile.faults("sandbox", right)) == 3
+
+
+@pytest.mark.parametrize("nothing", [None, [], "text", {}, 5])
+def test_what_is_no_release_has_faults(nothing: Any) -> None:
+    assert metis_releasefile.faults("sandbox", nothing)
