@@ -35,7 +35,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     words = list(argv)
     if words and words[0] in _PASSED_ON:
         # argparse would take a first option of theirs, as in `./lab test -k name`, for ours.
-        start = 3 if words[1:2] == ["--name"] else 1
+        given = words[1] if len(words) > 1 else ""
+        start = 3 if given == "--name" else 2 if given.startswith("--name=") else 1
         if words[start : start + 1] not in (["-h"], ["--help"], ["--"]):
             words.insert(start, "--")
     found = _parser().parse_args(words)

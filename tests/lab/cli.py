@@ -42,7 +42,8 @@ def main(argv: Sequence[str]) -> int:
         print(f"lab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("lab: interrupted; ./lab down removes what was begun", file=sys.stderr)
+        option = _option(getattr(words, "name", _TEST_LAB))
+        print(f"lab: interrupted; ./lab down{option} removes what was begun", file=sys.stderr)
         return 130
 
 

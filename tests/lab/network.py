@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tests.lab import mounts
 from tests.lab.nodes import GATEWAY, NETWORK
 from tests.lab.processes import run
 
@@ -52,3 +53,7 @@ def remove(lab: str) -> None:
     """Remove the namespace with everything in it, unless this process lives there."""
     if path(lab).exists() and not inside(lab):
         run(["ip", "netns", "delete", path(lab).name], "removing a network namespace", timeout=30)
+    # `ip netns` mounts that folder for its first namespace and leaves it so after the last.
+    if _NAMESPACES.exists() and not any(_NAMESPACES.iterdir()):
+        mounts.unmount_below(_NAMESPACES)
+        _NAMESPACES.rmdir()

@@ -14,6 +14,7 @@ import yaml
 from tests.lab.errors import LabError
 from tests.lab.nodes import GATEWAY, MASTER, NETWORK, Node
 
+OWN = Path(__file__).resolve().parents[2] / "pillar/orgs"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 
 
@@ -39,7 +40,10 @@ def read(files: Sequence[Path]) -> tuple[Organization, ...]:
     """
     faults: list[str] = []
     found = [_read(file, faults) for file in files]
-    faults += _clashes(found)
+    given = {organization.file for organization in found}
+    # The master reads these too.
+    own = [_read(file, []) for file in sorted(OWN.glob("*.sls")) if file.resolve() not in given]
+    faults += _clashes(found, own)
     if faults:
         raise LabError("there can be no such lab:\n" + "\n".join(f"  {fault}" for fault in faults))
     return tuple(found)
@@ -80,10 +84,10 @@ def _node(file: Path, name: str, value: Any, faults: list[str]) -> Node:
     return Node(name, address, tuple(map(str, roles)))
 
 
-def _clashes(organizations: Sequence[Organization]) -> Iterator[str]:
+def _clashes(organizations: Sequence[Organization], own: Sequence[Organization]) -> Iterator[str]:
     """What two organizations, or two hosts, cannot both have."""
-    files: dict[str, Path] = {}
-    names: dict[str, Path] = {}
+    files = {org.name: org.file for org in own}
+    names = {node.name: org.file for org in own for node in org.nodes}
     addresses = {MASTER.address: MASTER.name, GATEWAY: "the bridge"}
     for org in organizations:
         other = files.setdefault(org.name, org.file)

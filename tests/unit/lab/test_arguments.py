@@ -9,6 +9,7 @@ from tests.lab import arguments
         ("salt * test.ping", ["*", "test.ping"]),
         ("salt -L a,b test.ping", ["-L", "a,b", "test.ping"]),
         ("salt --name other -L a,b test.ping", ["-L", "a,b", "test.ping"]),
+        ("salt --name=other -L a,b test.ping", ["-L", "a,b", "test.ping"]),
         (
             "salt-run --out=json metis.status --name x",
             ["--out=json", "metis.status", "--name", "x"],
@@ -30,6 +31,7 @@ def test_what_belongs_to_others_is_passed_on(line: str, passed_on: list[str]) ->
         ("up", "demo"),
         ("up --name other", "other"),
         ("salt --name other test.ping", "other"),
+        ("salt --name=other test.ping", "other"),
         ("shell --name other h", "other"),
     ],
 )

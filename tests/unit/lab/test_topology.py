@@ -74,6 +74,15 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         topology.read([tmp_path / "nowhere.sls"])
 
 
+def test_what_the_repository_has_already_is_refused(tmp_path: Path) -> None:
+    hosts = "metis: {hosts: {demo1: {address: 10.77.0.99}}}"
+    with pytest.raises(LabError, match=r"the organization demo is that of .*/demo\.sls already"):
+        topology.read([_file(tmp_path, hosts, "demo")])
+    with pytest.raises(LabError, match=r"demo1: is a host of .*/demo\.sls already"):
+        topology.read([_file(tmp_path, hosts, "mine")])
+    assert topology.read([topology.OWN / "demo.sls"])[0].name == "demo"
+
+
 def test_organizations_stand_beside_each_other(tmp_path: Path) -> None:
     one = _file(tmp_path, "metis: {hosts: {one: {address: 10.77.0.11}}}", "one")
     two = _file(tmp_path, "metis: {hosts: {two: {address: 10.77.0.12}}}", "two")
