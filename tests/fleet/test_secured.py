@@ -124,6 +124,25 @@ def test_a_key_is_its_roles_alone(secured: Organization) -> None:
     assert seen["fleet1"] == seen["fleet4"] == ""
 
 
+def test_the_operator_s_own_certificate_takes_its_place(secured: Organization) -> None:
+    certificate, key = "/etc/salt/own.crt", "/etc/salt/own.key"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "60"]
+    make += ["-subj", "/CN=own", "-addext", f"subjectAltName=IP:{ADMIN}"]
+    secured.lab.master.run([*make, "-out", certificate, "-keyout", key])
+    own = f"admin: {{certificate: {certificate}, certificate_key: {key}, "
+    with secured.edited(("admin: {", own)):
+        assert list(secured.changes("deploy")) == [
+            "Everything is installed and configured",
+            "admin runs",
+        ]
+        url = f"https://{ADMIN}/metis-admin/health"
+        assert _curl(secured, "--cacert", certificate, url).stdout == "Hello, Metis-Admin"
+        assert _curl(secured, "--cacert", CA, url).returncode == 60
+        assert secured.status()["admin@fleet2"]["health"] == "healthy"
+    secured.verb("deploy")
+    assert _curl(secured, "--cacert", CA, url).stdout == "Hello, Metis-Admin"
+
+
 def test_a_certificate_that_was_changed_by_hand_is_not_well(secured: Organization) -> None:
     host = secured.lab.host("fleet2")
     host.run(["cp", "/etc/metis/admin/server.crt", "/root/server.crt"])
