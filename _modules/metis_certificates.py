@@ -9,6 +9,7 @@ key reaches none. Made by Salt's own x509 module.
 import hashlib
 import re
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ __virtualname__ = "metis_certificates"
 
 AUTHORITY = "authority"
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-# What Salt's x509 module raises of what is none; some of what lies below slips through it.
-_NOT_PEM = (
-    salt.exceptions.CommandExecutionError,
-    salt.exceptions.SaltInvocationError,
-    ValueError,
-    IndexError,
-)
+# What an operator would say of OpenSSL's words.
+_REASONS = {
+    "KEY_VALUES_MISMATCH": "the key is that of another certificate",
+    "EE_KEY_TOO_SMALL": "its key is too short to be safe",
+    "CA_MD_TOO_WEAK": "its signature is too weak to be safe",
+    "UNKNOWN_CERTIFICATE_TYPE": "they are of a kind that cannot be used",
+    None: "one of them is damaged, or the latter holds no key without a passphrase",
+}
 # Days. Renewed certificates get to the hosts with the next deploy or highstate, so there has to be
 # time for one. Browsers refuse what is valid for more than 398 days.
 VALID = 397
@@ -49,7 +51,7 @@ def _authority(org: str, known: dict[str, Any]) -> dict[str, str]:
     if "certificate" not in found or _ends_within(found["certificate"], AUTHORITY_RENEWED_BEFORE):
         found["certificate"] = __salt__["x509.create_certificate"](
             signing_private_key=found["key"],
-            CN=f"Metis {org}",
+            CN=f"Metis {org}"[:64],
             basicConstraints="critical, CA:TRUE, pathlen:0",
             keyUsage="critical, cRLSign, keyCertSign",
             subjectKeyIdentifier="hash",
@@ -60,11 +62,10 @@ def _authority(org: str, known: dict[str, Any]) -> dict[str, str]:
 
 def _text(file: str) -> str:
     try:
-        return Path(file).read_text("ascii")
+        # What stands between the certificates may be in any language.
+        return Path(file).read_bytes().decode("utf-8", "replace")
     except OSError as err:
         raise salt.exceptions.CommandExecutionError(f"{file}: {err.strerror}") from err
-    except UnicodeDecodeError as err:
-        raise salt.exceptions.CommandExecutionError(f"{file} is not PEM") from err
 
 
 def authority(org: str) -> str:
@@ -95,7 +96,7 @@ def issued(org: str, name: str, names: list[str]) -> dict[str, str]:
         Whose certificate it is, such as ``admin``.
     names
         What clients call the server, as subject alternative names (``DNS:console.acme.example``,
-        ``IP:10.0.0.2``); the first is the common name too.
+        ``IP:10.0.0.2``).
 
     Returns ``{"certificate": ..., "key": ...}``, PEM.
 
@@ -116,7 +117,8 @@ def issued(org: str, name: str, names: list[str]) -> dict[str, str]:
                 signing_private_key=signing["key"],
                 signing_cert=signing["certificate"],
                 private_key=found["key"],
-                CN=names[0].partition(":")[2],
+                # Nobody looks at it any more, and it holds 64 characters only.
+                CN=f"Metis {name}",
                 subjectAltName=names,
                 basicConstraints="critical, CA:FALSE",
                 keyUsage="critical, digitalSignature",
@@ -150,21 +152,33 @@ def given(certificate: str, key: str) -> dict[str, str]:
 
         salt-run salt.cmd metis_certificates.given /etc/ssl/acme.pem /etc/ssl/private/acme.key
     """
-    found = {"certificate": _text(certificate), "key": _text(key)}
+    # Only certificates: a file may hold the key too, and a certificate is for everybody to read.
+    found = {"certificate": "\n".join(_certificates(certificate)) + "\n", "key": _text(key)}
     try:
-        ended = _ends_within(found["certificate"], 0)
-    except _NOT_PEM as err:
-        raise salt.exceptions.CommandExecutionError(f"{certificate} holds no certificate") from err
-    if ended:
-        raise salt.exceptions.CommandExecutionError(f"{certificate} has ended")
-    try:
-        fits = __salt__["x509.verify_private_key"](found["key"], found["certificate"])
-    except _NOT_PEM as err:
+        # As a server reads them: that they belong to each other, are of a kind that it knows, and
+        # strong enough. No passphrase is asked for.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, lambda: "")
+        read = __salt__["x509.read_certificate"](found["certificate"])
+    except ssl.SSLError as err:
+        why = _REASONS.get(err.reason, f"OpenSSL says {err.reason}")
+        raise salt.exceptions.CommandExecutionError(f"{certificate} with {key}: {why}") from err
+    # Salt's module raises what cryptography does of kinds that it does not know, such as SM2.
+    except Exception as err:
         raise salt.exceptions.CommandExecutionError(
-            f"{key} holds no private key without a passphrase"
+            f"{certificate} is of a kind that cannot be used: {err}"
         ) from err
-    if not fits:
-        raise salt.exceptions.CommandExecutionError(f"{key} is not the key of {certificate}")
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    if now > read["not_after"]:
+        raise salt.exceptions.CommandExecutionError(f"{certificate} has ended")
+    if now < read["not_before"]:
+        raise salt.exceptions.CommandExecutionError(f"{certificate} does not hold yet")
+    return found
+
+
+def _certificates(file: str) -> list[str]:
+    found = re.findall(f"{_BEGIN}.*?{_END}", _text(file), re.DOTALL)
+    if not found:
+        raise salt.exceptions.CommandExecutionError(f"{file} holds no certificate")
     return found
 
 
@@ -183,7 +197,4 @@ def fingerprint(file: str) -> str:
 
         salt demo2 metis_certificates.fingerprint /etc/metis/admin/server.crt
     """
-    found = re.search(f"{_BEGIN}.*?{_END}", _text(file), re.DOTALL)
-    if not found:
-        raise salt.exceptions.CommandExecutionError(f"{file} holds no certificate")
-    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(found[0])).hexdigest()
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(_certificates(file)[0])).hexdigest()

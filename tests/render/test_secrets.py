@@ -88,3 +88,17 @@ def test_an_awkward_account_arrives_as_it_is(matrix: Matrix) -> None:
 def test_passwords_are_made_once_and_differ_between_organizations(matrix: Matrix) -> None:
     made = {name: _password(matrix, name) for name in WITH_PASSWORD}
     assert len(set(made.values())) == len(made)
+
+
+def test_a_key_of_a_certificate_is_for_its_program_alone(matrix: Matrix) -> None:
+    keys = []
+    for place in PLACES:
+        for name, (chunk, _) in matrix.files(*place).items():
+            if name.endswith(("server.crt", "server.key")):
+                assert chunk["show_changes"] is False, name
+            if name.endswith("server.key"):
+                keys.append(name)
+                role = name.split("/")[-2]
+                user = matrix.host(*place).view["roles"][role]["user"]
+                assert (chunk["user"], chunk["group"], chunk["mode"]) == ("root", user, "0640")
+    assert len(keys) >= 2

@@ -11,7 +11,7 @@ from salt.modules import x509_v2
 from _modules import metis_certificates, metis_secrets
 from tests.unit import orgs
 
-_FUNCTIONS = ("create_private_key", "create_certificate", "expires", "verify_private_key")
+_FUNCTIONS = ("create_private_key", "create_certificate", "expires", "read_certificate")
 
 
 def wired(pki: Path) -> dict[ModuleType, dict[str, Any]]:
@@ -22,7 +22,7 @@ def wired(pki: Path) -> dict[ModuleType, dict[str, Any]]:
     """
     functions: dict[str, Any] = {f"x509.{name}": getattr(x509_v2, name) for name in _FUNCTIONS}
     functions |= orgs.by_salts_name(metis_certificates, metis_secrets)
-    opts = {"pki_dir": str(pki)}
+    opts = {"pki_dir": str(pki), "fips_mode": False}
     return {
         metis_certificates: {"__salt__": functions},
         metis_secrets: {"__opts__": opts},

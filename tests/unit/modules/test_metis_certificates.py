@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import stat
+import subprocess
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -128,6 +130,20 @@ def test_a_renewed_authority_keeps_its_key(monkeypatch: pytest.MonkeyPatch) -> N
     assert metis_certificates.issued("acme", "admin", NAMES) == made
 
 
+def test_there_is_time_to_renew_and_browsers_take_it() -> None:
+    assert metis_certificates.RENEWED_BEFORE == 90
+    assert metis_certificates.VALID <= 398
+
+
+@pytest.mark.parametrize("org", ["acme", "x" * 80])
+def test_long_names_have_certificates_too(org: str) -> None:
+    name = f"{'a' * 60}.{'b' * 60}.example"
+    made = metis_certificates.issued(org, "admin", [f"DNS:{name}", "IP:10.0.0.2"])
+    found = _certificate(made["certificate"])
+    alternative = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert alternative.get_values_for_type(x509.DNSName) == [name]
+
+
 def test_a_certificate_does_not_outlive_its_authority() -> None:
     assert metis_certificates.VALID < metis_certificates.AUTHORITY_RENEWED_BEFORE
 
@@ -151,7 +167,9 @@ def _given(own: dict[str, Path]) -> dict[str, str]:
 def test_an_own_certificate_is_taken_with_its_chain(own: dict[str, Path]) -> None:
     chain = own["certificate"].read_text() + metis_certificates.authority("own")
     own["certificate"].write_text(chain)
-    assert _given(own) == {"certificate": chain, "key": own["key"].read_text()}
+    given = _given(own)
+    assert given["certificate"].split() == chain.split()
+    assert given["key"] == own["key"].read_text()
 
 
 @pytest.mark.parametrize("what", ["certificate", "key"])
@@ -162,26 +180,29 @@ def test_an_own_file_that_is_not_there(own: dict[str, Path], what: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "words"), [("certificate", "holds no certificate"), ("key", "holds no private key")]
+    ("what", "words"),
+    [("certificate", "holds no certificate|is damaged"), ("key", "is damaged, or .* holds no key")],
 )
-@pytest.mark.parametrize("text", ["", "nothing", "-----BEGIN CERTIFICATE-----\nx\n"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"nothing",
+        b"\x30\x82\xff",
+        b"-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----",
+    ],
+)
 def test_an_own_file_that_holds_something_else(
-    own: dict[str, Path], what: str, words: str, text: str
+    own: dict[str, Path], what: str, words: str, data: bytes
 ) -> None:
-    own[what].write_text(text)
+    own[what].write_bytes(data)
     with pytest.raises(CommandExecutionError, match=words):
-        _given(own)
-
-
-def test_an_own_file_that_is_no_text(own: dict[str, Path]) -> None:
-    own["certificate"].write_bytes(b"\x30\x82\xff")
-    with pytest.raises(CommandExecutionError, match="is not PEM"):
         _given(own)
 
 
 def test_a_key_of_another_certificate(own: dict[str, Path]) -> None:
     own["key"].write_text(metis_certificates.issued("own", "ice_via", NAMES)["key"])
-    with pytest.raises(CommandExecutionError, match="is not the key of"):
+    with pytest.raises(CommandExecutionError, match="the key is that of another certificate"):
         _given(own)
 
 
@@ -191,8 +212,50 @@ def test_a_certificate_that_has_ended(
     monkeypatch.setattr(metis_certificates, "VALID", 0)
     made = metis_certificates.issued("own", "old", NAMES)
     own["certificate"].write_text(made["certificate"])
+    own["key"].write_text(made["key"])
+    # It holds until the end of this second.
+    time.sleep(1.1)
     with pytest.raises(CommandExecutionError, match="has ended"):
         _given(own)
+
+
+def test_a_key_in_the_file_of_the_certificate_is_not_handed_on_with_it(
+    own: dict[str, Path],
+) -> None:
+    certificate, key = own["certificate"].read_text(), own["key"].read_text()
+    own["certificate"].write_text(f"# 证书\n{key}{certificate}", "utf-8")
+    assert _given(own)["certificate"].strip() == certificate.strip()
+
+
+def _openssl(own: dict[str, Path], key: list[str], *words: str) -> None:
+    make = ["openssl", "genpkey", "-out", str(own["key"]), "-algorithm", *key]
+    subprocess.run(make, check=True, capture_output=True, timeout=20)
+    sign = ["openssl", "req", "-x509", "-days", "9", "-subj", "/CN=own", "-key", str(own["key"])]
+    sign += ["-out", str(own["certificate"]), "-passin", "pass:secret", *words]
+    subprocess.run(sign, check=True, capture_output=True, timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("key", "words", "said"),
+    [
+        (["RSA", "-pkeyopt", "rsa_keygen_bits:1024"], [], "its key is too short"),
+        (["RSA", "-aes256", "-pass", "pass:secret"], [], "holds no key without a passphrase"),
+        # The seed's web certificate is of this kind.
+        (["SM2"], ["-sm3", "-sigopt", "distid:1"], "of a kind that cannot be used"),
+        (["EC", "-pkeyopt", "ec_paramgen_curve:sect233k1"], [], "of a kind that cannot be used"),
+    ],
+)
+def test_a_certificate_that_no_server_takes(
+    own: dict[str, Path], key: list[str], words: list[str], said: str
+) -> None:
+    _openssl(own, key, *words)
+    with pytest.raises(CommandExecutionError, match=said):
+        _given(own)
+
+
+def test_another_authority_s_certificate_is_taken(own: dict[str, Path]) -> None:
+    _openssl(own, ["RSA"])
+    assert _given(own)["certificate"] == own["certificate"].read_text()
 
 
 # On a host
