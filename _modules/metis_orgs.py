@@ -5,6 +5,7 @@ The files are looked for below every pillar root: an operator may keep them in t
 ``pillar/`` or in a root of one's own, such as ``/srv/pillar``.
 """
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -22,20 +23,29 @@ def _files(kind: str, suffix: str) -> dict[str, Path]:
     roots = __opts__["pillar_roots"].get(__opts__.get("pillarenv") or "base", [])
     found: dict[str, Path] = {}
     for root in roots:
-        for path in sorted(Path(root, kind).glob(f"*{suffix}")):
+        # An editor's own copy of a file begins with a dot.
+        for path in sorted(Path(root, kind).glob(f"[!.]*{suffix}")):
             found.setdefault(path.name.removesuffix(suffix), path)
     return found
 
 
+# What Salt logs of an error in a template has the lines around it, and they may hold a password.
+_TEMPLATES = logging.getLogger("salt.utils.templates")
+
+
 def _render(path: Path) -> Any:
     renderers = salt.loader.render(__opts__, __salt__)
-    return salt.template.compile_template(
-        str(path),
-        renderers,
-        "jinja|yaml",
-        __opts__["renderer_blacklist"],
-        __opts__["renderer_whitelist"],
-    )
+    was_disabled, _TEMPLATES.disabled = _TEMPLATES.disabled, True
+    try:
+        return salt.template.compile_template(
+            str(path),
+            renderers,
+            "jinja|yaml",
+            __opts__["renderer_blacklist"],
+            __opts__["renderer_whitelist"],
+        )
+    finally:
+        _TEMPLATES.disabled = was_disabled
 
 
 def _told(error: Exception, path: Path) -> str:
@@ -52,11 +62,9 @@ def _told(error: Exception, path: Path) -> str:
     # Salt sets the file's lines below a rule, YAML with four spaces before them.
     said = [line for line in text.split("\n---")[0].splitlines() if not line.startswith("    ")]
     told = " ".join(line.strip() for line in said if line.strip())
-    # A password that begins with ! or * is a tag or an alias to YAML, which says its name.
-    for word in re.findall("'[!*&]?([^']+)'", told):
-        if any(word in line for line in secret):
-            told = told.replace(word, "...")
-    return told
+    # A password that begins with ! or * is a tag or an alias to YAML, which says its name; it may
+    # stand on a line of its own.
+    return re.sub("'[!*&][^']+'", "'...'", told)
 
 
 # Armor begins with it.
@@ -158,9 +166,8 @@ def _read(name: str, path: Path) -> dict[str, Any]:
         wanted, faults = _checked_release(form["org"]["release"])
         form["faults"] += faults
     made = __salt__["metis_topology.build"](name, form, wanted)
-    if made["topology"]:
-        made["faults"] = _certificate_faults(made["topology"])
-        made["topology"] = None if made["faults"] else made["topology"]
+    made["faults"] += _certificate_faults(made.pop("instances"))
+    made["topology"] = None if made["faults"] else made["topology"]
     return made
 
 
@@ -182,13 +189,14 @@ def _checked_release(name: str) -> tuple[dict[str, Any] | None, list[dict[str, A
     return None if faults else found, faults
 
 
-def _certificate_faults(topology: dict[str, Any]) -> list[dict[str, Any]]:
+def _certificate_faults(instances: list[dict[str, Any]]) -> list[dict[str, Any]]:
     faults = []
-    for instance in __salt__["metis_topology.instances"](topology):
+    for instance in instances:
         own = instance["settings"].get("certificate")
-        if own and __salt__["metis_topology.speaks_tls"](instance):
+        key = instance["settings"].get("certificate_key")
+        if own and key and __salt__["metis_topology.speaks_tls"](instance):
             try:
-                _certificate(topology["org"], instance)
+                __salt__["metis_certificates.given"](own, key)
             except salt.exceptions.CommandExecutionError as err:
                 fix = "correct the file on the master, where Salt's user must be able to read it"
                 place = f"{instance['place']} (certificate)"
