@@ -69,9 +69,10 @@ _USER = "^[A-Za-z0-9_]{1,32}$"
 # As it stands in nginx's own file.
 _SERVER_NAME = r"^(_|(\*\.)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*)$"
 _FILE = "^(/[A-Za-z0-9._-]+)+$"
-_ENR = "^enr:[A-Za-z0-9_-]+$"
+# The shortest record that there can be: a signature, a number and a key, in base64.
+_ENR = "^enr:[A-Za-z0-9_-]{80,}$"
 _PEER = (
-    "^(enr:[A-Za-z0-9_-]+"
+    "^(enr:[A-Za-z0-9_-]{80,}"
     "|/(ip4|ip6|dns|dns4|dns6)/[A-Za-z0-9.:-]+/tcp/[0-9]{1,5}/p2p/[A-Za-z0-9]+)$"
 )
 # A minion's id: Salt's own choice is the full name of the machine.
@@ -80,7 +81,6 @@ _MINION = "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 _FORMS = {
     _NAME: ("must be lower-case letters, digits and -", "write one such as acme-cluster"),
     _USER: ("must be 1 to 32 letters, digits and _", "write one such as metis_admin"),
-    _SERVER_NAME: ("must be one domain, or _", "write one such as console.acme.example"),
     _FILE: ("must be the absolute path of a file", "write one such as /srv/pki/console.pem"),
     _ENR: ("must be an ENR", "write the other node's record, which begins with enr:"),
     _PEER: (
@@ -180,6 +180,8 @@ if HAS_PYDANTIC:
             raise _wrong("is an example that everyone can read", own)
         if len(value) < _PASSWORD_LENGTH:
             raise _wrong(f"has less than {_PASSWORD_LENGTH} characters", own)
+        if "${" in value:
+            raise _wrong("holds ${, which admin would take for the name of a setting", own)
         if not value.isprintable():
             raise _wrong("holds a line break or another character that cannot be seen", own)
         # Takes a moment, and most files have no password.
@@ -206,15 +208,55 @@ if HAS_PYDANTIC:
         return text
 
     def _ciphers(value: Any) -> str:
+        text = value if isinstance(value, str) else ""
+        advice = f"write one such as {_CIPHERS}"
+        # nginx reads it as one word; OpenSSL would take other separators, and levels with @.
+        if not re.fullmatch(r"[A-Za-z0-9!+_:-]+", text):
+            raise _wrong("must be ciphers in OpenSSL's form, with : between them", advice)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
-            context.set_ciphers(str(value))
+            context.set_ciphers(text)
         except ssl.SSLError as err:
-            raise ValueError("selects no cipher of OpenSSL: see openssl ciphers -v") from err
-        weak = [c["name"] for c in context.get_ciphers() if c["strength_bits"] < _CIPHER_BITS]
+            raise _wrong("selects no cipher of OpenSSL", advice) from err
+        weak = [c["name"] for c in context.get_ciphers() if _is_weak(c)]
         if weak:
-            raise ValueError(f"selects weak ciphers: {', '.join(weak)}")
-        return str(value)
+            raise _wrong(f"selects weak ciphers: {', '.join(weak)}", advice)
+        return text
+
+    def _is_weak(cipher: Any) -> bool:
+        # A key exchange by RSA has no forward secrecy: who gets the key reads what was recorded.
+        return (
+            cipher["strength_bits"] < _CIPHER_BITS
+            or cipher["auth"] == "auth-null"
+            or cipher["kea"] not in ("kx-ecdhe", "kx-dhe", "kx-any")
+        )
+
+    def _server_name(value: Any) -> str:
+        text = value if isinstance(value, str) else ""
+        label = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+        name = rf"(\*\.)?({label}\.)*(?=[0-9-]*[A-Za-z]){label}"
+        if text != "_" and (len(text) > 253 or not re.fullmatch(name, text)):
+            raise _wrong("must be one domain, or _", "write one such as console.acme.example")
+        return text
+
+    def _peer(value: Any) -> str:
+        text = value if isinstance(value, str) else ""
+        words = text.split("/")
+        try:
+            if text.startswith("enr:"):
+                right = re.fullmatch(_ENR, text) is not None
+            else:
+                # "", protocol, address, "tcp", port, "p2p", id
+                _, protocol, address, _, port, _, _ = words
+                right = re.fullmatch(_PEER, text) is not None and 1 <= int(port) <= 65535
+                if protocol in ("ip4", "ip6"):
+                    kinds = {"ip4": ipaddress.IPv4Address, "ip6": ipaddress.IPv6Address}
+                    kinds[protocol](address)
+        except ValueError:
+            right = False
+        if not right:
+            raise _wrong(*_FORMS[_PEER])
+        return text
 
     # What an editor and docs/pillar.md can know of what only code can tell.
     _IPV4 = {"type": "string", "format": "ipv4"}
@@ -225,6 +267,8 @@ if HAS_PYDANTIC:
     _DIRECTORY = "(/[A-Za-z0-9._-]+)+"
     _PATH = {"type": "string", "pattern": f"^{_DIRECTORY}$"}
     _SECRET = {"type": "string", "minLength": _PASSWORD_LENGTH}
+    _DOMAIN = {"type": "string", "pattern": _SERVER_NAME}
+    _NODE = {"type": "string", "pattern": _PEER}
     _Ip = Annotated[str, pydantic.BeforeValidator(_ip), pydantic.WithJsonSchema(_IPV4)]
     _OwnIp = Annotated[str, pydantic.BeforeValidator(_own_ip), pydantic.WithJsonSchema(_IPV4)]
     _Address = Annotated[str, pydantic.BeforeValidator(_host_or_ip), pydantic.WithJsonSchema(_HOST)]
@@ -240,7 +284,9 @@ if HAS_PYDANTIC:
     _AnyPort = Annotated[int, pydantic.Field(ge=1, le=65535)]
     # YAML has lists only; strict would want a tuple.
     _File = Annotated[str, pydantic.Field(pattern=_FILE)]
-    _ServerName = Annotated[str, pydantic.Field(pattern=_SERVER_NAME)]
+    _ServerName = Annotated[
+        str, pydantic.BeforeValidator(_server_name), pydantic.WithJsonSchema(_DOMAIN)
+    ]
     _CERTIFICATE: Any = pydantic.Field(
         None,
         description="File on the master with an own certificate and its chain, PEM. "
@@ -258,7 +304,7 @@ if HAS_PYDANTIC:
     _Name = Annotated[str, pydantic.Field(pattern=_NAME)]
     _User = Annotated[str, pydantic.Field(pattern=_USER)]
     _Enr = Annotated[str, pydantic.Field(pattern=_ENR)]
-    _Peer = Annotated[str, pydantic.Field(pattern=_PEER)]
+    _Peer = Annotated[str, pydantic.BeforeValidator(_peer), pydantic.WithJsonSchema(_NODE)]
     _HostName = Annotated[str, pydantic.Field(pattern=_MINION)]
     # No more than the programs count to.
     _Count = Annotated[int, pydantic.Field(ge=1, le=10_000)]

@@ -21,6 +21,7 @@ from tests.render.matrix import RELEASES
 
 SHA256 = "ab" * 32
 MADE = "made-on-the-master"
+ENR = "enr:-" + "Jy4QMa" * 16
 RELEASE: dict[str, Any] = {
     "release": "0.3.0",
     "kv": {

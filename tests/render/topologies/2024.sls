@@ -30,7 +30,9 @@ metis:
     pprof_address: 192.0.2.1
     debug: true
     verbosity: trace
-    bootstrap_nodes: ["enr:-one", "enr:-two"]
+    bootstrap_nodes:
+      - enr:-Jy4QMaJy4QMaJy4QMaJy4QMaJy4QMaJy4QMaJy4QMaJy4QMaJy4QMaJy4QMaJy4QMaJy4QMaJy4QMaJy4QMaJy4QMa
+      - enr:-Jy4QMaJy4QMaJy4QMaJy4QMaJy4QMaJy4QMaJy4QMaJy4QMaJy4QMaJy4QMaJy4QMaJy4QMaJy4QMaJy4QMaJy4QM
     peers: [/ip4/203.0.113.9/tcp/23036/p2p/16Uiu2HAmOther]
     max_peers: 7
   admin:

@@ -182,7 +182,7 @@ def test_a_role_can_be_switched_off_as_a_whole_and_on_one_host() -> None:
         ("admin", "server_name", "*.acme.example"),
         ("admin", "thread_stack", "136k"),
         ("admin", "thread_stack", "1M"),
-        ("carrier", "peers", ["/ip4/198.51.100.7/tcp/10036/p2p/16Uiu2HAm", "enr:-abc"]),
+        ("carrier", "peers", ["/ip4/198.51.100.7/tcp/10036/p2p/16Uiu2HAm", orgs.ENR]),
         ("carrier", "peers", ["/dns4/node.acme.example/tcp/10036/p2p/16Uiu2HAm"]),
         ("data", "chunk_size", 1),
         ("data", "thread_pool_size", 1),
@@ -346,6 +346,7 @@ def test_the_data_center_may_be_on_carrier_s_own_host_in_a_trial() -> None:
         ("qwertyuiop12", "is easy to guess"),
         ("metis-metis-metis", "is easy to guess"),
         ("kX9-vw2-pp0-Lq7\n", "a line break"),
+        ("Abc${foo}xyz-981273", "holds ${"),
         ("a" * 1000, "is easy to guess"),
     ],
 )
@@ -392,6 +393,16 @@ def test_a_password_that_cannot_be_guessed_is_taken_as_it_is(password: str) -> N
         ("admin", "server_name", "a; b"),
         ("admin", "ssl_ciphers", "NOTHING"),
         ("admin", "ssl_ciphers", "NULL"),
+        ("admin", "ssl_ciphers", "ECDHE+AESGCM nonsense"),
+        ("admin", "ssl_ciphers", "ECDHE+AESGCM;!aNULL"),
+        ("admin", "ssl_ciphers", "ALL:@SECLEVEL=0"),
+        ("admin", "ssl_ciphers", "AES128-SHA"),
+        ("admin", "ssl_ciphers", "DEFAULT"),
+        ("admin", "server_name", "-"),
+        ("admin", "server_name", "a..b"),
+        ("admin", "server_name", "999.1.1.1"),
+        ("admin", "server_name", "12345"),
+        ("admin", "server_name", "a" * 64 + ".example"),
         ("admin", "ssl_protocols", []),
         ("admin", "certificate", "server.crt"),
         ("ice_via", "protocol", "udp"),
@@ -648,3 +659,22 @@ def test_an_editor_marks_what_is_wrong(file: Any, place: list[str | int]) -> Non
     errors = [list(error.absolute_path) for error in _EDITOR.iter_errors(file)]
     assert errors
     assert all(error[: len(place)] == place for error in errors), errors
+
+
+@pytest.mark.parametrize(
+    "peer",
+    [
+        "enr:-",
+        "enr:x",
+        "/ip4/999.1.1.1/tcp/10036/p2p/16Uiu2HAm",
+        "/ip4/198.51.100.7/tcp/99999/p2p/16Uiu2HAm",
+        "/ip4/198.51.100.7/tcp/0/p2p/16Uiu2HAm",
+        "/ip6/198.51.100.7/tcp/10036/p2p/16Uiu2HAm",
+        "/ip4/198.51.100.7/udp/10036/p2p/16Uiu2HAm",
+        "198.51.100.7:10036",
+    ],
+)
+def test_what_is_no_peer_is_a_fault(peer: str) -> None:
+    fault = _only_fault(orgs.org_file(carrier={"peers": [peer], "external_address": "1.2.3.4"}))
+    assert (fault["place"], fault["value"]) == ("carrier.peers[0]", peer)
+    assert "must be the address of a peer" in fault["problem"]
