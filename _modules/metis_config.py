@@ -96,7 +96,8 @@ def _read(tls: Data) -> list[str]:
 
 
 def _of_role(topology: Data, role: str) -> list[Data]:
-    return [i for i in topology["instances"] if i["role"] == role]
+    """The instances of a role, but those that are switched off."""
+    return [i for i in topology["instances"] if i["role"] == role and i["settings"]["enabled"]]
 
 
 def consul(topology: Data, release: Data, secrets: Data, instance: Data) -> Data:

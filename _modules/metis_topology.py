@@ -14,6 +14,10 @@ __virtualname__ = "metis_topology"
 
 Fault = dict[str, Any]
 
+_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+# An address, or a name whose last label has a letter: a number is no name.
+_DNS_NAME = rf"([0-9]+\.){{3}}[0-9]+|(?=.{{1,253}}$)(\*\.)?({_LABEL}\.)*(?=[0-9-]*[A-Za-z]){_LABEL}"
+
 # What each role answers to in consul (service-contract 2, 6, 7): service name and tag. consul
 # itself registers nothing, and Ice does not register (service-contract 5).
 SERVICES = {
@@ -172,6 +176,16 @@ def _counting_faults(org: dict[str, Any], found: list[dict[str, Any]]) -> list[F
                 "give the role consul to 1, 3 or 5 hosts",
             )
         )
+    faults += [
+        _fault(
+            instance["place"],
+            f"is a consul server that is {'on' if own else 'off'} where consul is not",
+            "set consul.enabled for all servers alike: all programs use one of them",
+        )
+        for instance in found
+        if instance["role"] == "consul"
+        and (own := instance["settings"]["enabled"]) is not org["consul"]["enabled"]
+    ]
     on = {instance["role"] for instance in found if instance["settings"]["enabled"]}
     for role in ("carrier", "admin"):
         if (org[role]["enabled"] or role in on) and count[role] != 1:
@@ -405,11 +419,12 @@ def server_names(instance: dict[str, Any]) -> list[str]:
         salt-run salt.cmd metis_topology.server_names '{...}'
     """
     settings = instance["settings"]
-    names = [settings.get("server_name", "_"), settings.get("external_address")]
-    called = [name for name in names if name and name != "_"]
+    names = [settings.get("server_name"), settings.get("external_address"), instance["host"]]
+    # A minion's id need not be a name that a certificate can hold; the address always is.
+    called = [name for name in names if name and re.fullmatch(_DNS_NAME, name)]
     return [
         f"{'IP' if re.fullmatch(r'[0-9.]+', name) else 'DNS'}:{name}"
-        for name in dict.fromkeys([*called, instance["host"], instance["address"]])
+        for name in dict.fromkeys([*called, instance["address"]])
     ]
 
 
@@ -455,9 +470,10 @@ def build(name: str, form: dict[str, Any], release: dict[str, Any] | None) -> di
     release
         The release file's content; ``None`` where it is at fault itself.
 
-    Returns ``{"topology": ..., "faults": [...], "claims": ...}``; ``topology`` is ``None`` where
-    there are faults: those of the form and those found here, but for what only follows from the
-    former. ``claims`` is what no other organization may have, for ``clashes``.
+    Returns ``{"topology": ..., "faults": [...], "claims": ..., "instances": [...]}``; ``topology``
+    is ``None`` where there are faults: those of the form and those found here, but for what only
+    follows from the former. ``claims`` is what no other organization may have, for ``clashes``;
+    ``instances`` are those that could be read, whatever is at fault.
     A topology has ``org``, ``cluster_name``, ``release``, ``paths``, ``data_center``, ``hosts``
     (name to address), ``instances`` (mappings with ``id``, ``role``, ``host``, ``address``,
     ``units``, ``service``, ``settings``) and ``agent``, the consul agent that all programs use.
@@ -471,7 +487,8 @@ def build(name: str, form: dict[str, Any], release: dict[str, Any] | None) -> di
     org = form["org"]
     if org is None:
         claims: dict[str, Any] = {"hosts": {}, "public": []}
-        return {"topology": None, "faults": form["faults"], "claims": claims}
+        faults = form["faults"]
+        return {"topology": None, "faults": faults, "claims": claims, "instances": []}
     found = [
         _instance(host_name, host, settings)
         for host_name, host in org["hosts"].items()
@@ -494,7 +511,7 @@ def build(name: str, form: dict[str, Any], release: dict[str, Any] | None) -> di
     ]
     claims = _claims(org, found, places)
     if faults or release is None:
-        return {"topology": None, "faults": faults, "claims": claims}
+        return {"topology": None, "faults": faults, "claims": claims, "instances": found}
     # Programs find each other in the agent's own list, not in the catalog, so all of them talk to
     # one agent: the first server of the file (service-contract 0.3).
     agent = next(instance for instance in found if instance["role"] == "consul")
@@ -512,7 +529,7 @@ def build(name: str, form: dict[str, Any], release: dict[str, Any] | None) -> di
             "port": agent["settings"]["http_port"],
         },
     }
-    return {"topology": topology, "faults": [], "claims": claims}
+    return {"topology": topology, "faults": [], "claims": claims, "instances": found}
 
 
 def _claims(

@@ -49,6 +49,8 @@ def request(asked: dict[str, Any], orgs: dict[str, dict[str, Any]]) -> dict[str,
     """
     known = ", ".join(sorted(orgs)) or "none: write pillar/orgs/<org>.sls first"
     org = asked.get("org") or (next(iter(orgs)) if len(orgs) == 1 else None)
+    # A name of digits comes as a number from the command line.
+    org = None if org is None else str(org)
     if org is None:
         return {"error": f"name an organization: pillar='{{\"org\": ...}}'; known are {known}"}
     if org not in orgs:

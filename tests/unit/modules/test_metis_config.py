@@ -178,7 +178,7 @@ def test_carrier_s_settings_come_from_the_file() -> None:
         "pprof_address": "0.0.0.0",
         "debug": True,
         "verbosity": "trace",
-        "bootstrap_nodes": ["enr:-abc"],
+        "bootstrap_nodes": [orgs.ENR],
         "peers": ["/ip4/198.51.100.8/tcp/10036/p2p/16Uiu2HAm"],
         "max_peers": 200,
     }
@@ -195,7 +195,7 @@ def test_carrier_s_settings_come_from_the_file() -> None:
         "debug": True,
         "enable-debug-rpc-endpoints": True,
         "verbosity": "trace",
-        "bootstrap-node": ["enr:-abc"],
+        "bootstrap-node": [orgs.ENR],
         "peer": ["/ip4/198.51.100.8/tcp/10036/p2p/16Uiu2HAm"],
         "p2p-max-peers": 200,
     }
@@ -360,6 +360,14 @@ def test_fighters_pass_via_only_where_there_is_one() -> None:
     assert view["roles"]["data"]["instances"][0]["config"]["pass_via"] is False
 
 
+def test_fighters_pass_no_via_that_is_switched_off() -> None:
+    file = orgs.one_host("data", "ice_via", ice_via={"enabled": False})
+    (view,) = orgs.views(orgs.topology(file)).values()
+    assert view["roles"]["data"]["instances"][0]["config"]["pass_via"] is False
+    # Nor does consul say where it would be.
+    assert list(view["roles"]["consul"]["instances"][0]["keys"]) == ["metis/dataCenter_ip_port"]
+
+
 # admin: service contract 7
 
 TASKS = [
@@ -481,3 +489,21 @@ def test_a_name_is_advertised_as_one() -> None:
     config = _instance("h1", "carrier", carrier={"external_address": "c.acme.example"})["config"]
     assert config["p2p-host-dns"] == "c.acme.example"
     assert "p2p-host-ip" not in config
+
+
+def test_glacier2_speaks_tls_as_openssl_has_it() -> None:
+    # Of Keychain, as the seed has it, only macOS knows.
+    file = orgs.org_file(ice_via={"external_address": "198.51.100.3", "protocol": "ssl"})
+    shown = {"ice_via": {"certificate": "C", "key": "K"}}
+    view = orgs.views(orgs.topology(file), certificates=shown)["h3"]
+    ice_via = view["roles"]["ice_via"]["instances"][0]
+    assert ice_via["glacier2"]["Glacier2.Client.Endpoints"] == "ssl -p 10031 -h 10.0.0.3"
+    found = {key: value for key, value in ice_via["glacier2"].items() if "IceSSL" in key}
+    assert found == {
+        "Ice.Plugin.IceSSL": "IceSSL:createIceSSL",
+        "IceSSL.CertFile": "/etc/metis/ice_via/server.crt",
+        "IceSSL.KeyFile": "/etc/metis/ice_via/server.key",
+        "IceSSL.Protocols": "TLS1_2,TLS1_3",
+        "IceSSL.VerifyPeer": 0,
+    }
+    assert not [key for key in ice_via["icegrid"] if "IceSSL" in key]

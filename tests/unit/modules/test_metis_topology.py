@@ -690,3 +690,35 @@ def test_a_role_has_its_own_artifacts_and_facts() -> None:
     assert list(views["h4"]["roles"]["data"]["artifacts"]) == ["metis_dcv"]
     facts = views["h4"]["roles"]["data"]["facts"]
     assert facts | orgs.RELEASE["fighter"] == facts
+
+
+# What clients call a server
+
+
+@pytest.mark.parametrize(
+    ("host", "server_name", "names"),
+    [
+        ("h2", "_", ["DNS:h2"]),
+        ("h2", "console.acme.example", ["DNS:console.acme.example", "DNS:h2"]),
+        ("h2", "*.acme.example", ["DNS:*.acme.example", "DNS:h2"]),
+        # A minion may be called so, and no certificate can hold it.
+        ("my_host", "_", []),
+        ("a..b", "_", []),
+        ("12345", "_", []),
+        ("x" * 64, "_", []),
+    ],
+)
+def test_a_certificate_names_what_it_can(host: str, server_name: str, names: list[str]) -> None:
+    file = orgs.org_file(admin={"server_name": server_name})
+    file["hosts"][host] = file["hosts"].pop("h2")
+    admin = next(i for i in orgs.topology(file)["instances"] if i["role"] == "admin")
+    assert metis_topology.server_names(admin) == [*names, "IP:10.0.0.2"]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_consul_servers_are_switched_on_or_off_together(whole: bool) -> None:
+    file = orgs.org_file(consul={"enabled": whole})
+    file["hosts"]["h2"]["roles"] = [{"consul": {"enabled": not whole}}, "admin"]
+    fault = _only_fault(file)
+    assert fault["place"] == "hosts.h2.roles[0]"
+    assert "where consul is not" in fault["problem"]

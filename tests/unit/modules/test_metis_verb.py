@@ -133,3 +133,8 @@ def test_a_fault_of_one_organization_stops_no_verb_of_another(
 
 def test_verbs_know_the_roles_of_the_file() -> None:
     assert metis_verb.ROLES == metis_orgfile.ROLES
+
+
+def test_an_organization_of_digits_may_come_as_a_number(known: dict[str, dict[str, Any]]) -> None:
+    known["2024"] = known["acme"]
+    assert metis_verb.request({"org": 2024}, known)["org"] == "2024"
