@@ -178,15 +178,20 @@ class _Import:
                 continue
             role, ports = given["section"], given["read"]
             hosts = len(self._members[role])
+            has = f"[{role}] has {hosts or 'no'} host{'s' if hosts > 1 else ''}"
             if not hosts:
-                why = f"not carried over: [{role}] has no host"
+                self.note(self.lines(variable), variable, f"not carried over: {has}")
+                continue
+            if len(ports) < hosts:
+                many = f"has {len(ports)} port{'s' if len(ports) > 1 else ''}"
+                why = f"{many}, and {has}: give one for each host"
+                self.fault(self.lines(variable), variable, why)
+                continue
+            if len(ports) > hosts:
+                over = ", ".join(str(port) for port in ports[hosts:])
+                why = f"carried over without {over}: {has}, and Ansible took the first ports too"
                 self.note(self.lines(variable), variable, why)
-            elif len(ports) != hosts:
-                many = f"{len(ports)} port{'s' if len(ports) > 1 else ''}"
-                why = f"has {many}, and [{role}] has {hosts} host{'s' if hosts > 1 else ''}"
-                self.fault(self.lines(variable), variable, f"{why}: give one for each host")
-            else:
-                self._spread(variable, dict(enumerate(ports)))
+            self._spread(variable, dict(enumerate(ports[:hosts])))
 
     def _spread(self, variable: str, ports: dict[int, int]) -> None:
         """Give each instance its own port, or all of them one where it is the same."""

@@ -14,6 +14,7 @@ from _modules import metis_inventory
 from tests.unit import inventory
 
 FILLED = inventory.filled()
+ONE_MACHINE = dict.fromkeys(("consul", "carrier", "admin", "ice_via", "data", "compute"), "1")
 LEAST = """
 [consul]
 10.0.0.1
@@ -208,7 +209,6 @@ def test_the_password_of_the_example_is_told() -> None:
 
 
 def test_all_on_one_machine_is_one_host_where_nothing_clashes() -> None:
-    one = dict.fromkeys(("consul", "carrier", "admin", "ice_via", "data", "compute"), "1")
     arrays = {
         f"consul_{name}_port": f"[{port}]"
         for name, port in (
@@ -220,7 +220,7 @@ def test_all_on_one_machine_is_one_host_where_nothing_clashes() -> None:
         )
     }
     ports = {"data_port": "[8700]", "compute_port": "[8700]"}
-    text = inventory.changed(inventory.filled(**one), **arrays, **ports)
+    text = inventory.changed(inventory.filled(**ONE_MACHINE), **arrays, **ports)
     file = _file(text)
     assert file["hosts"] == {
         "node-10-0-0-1": {
@@ -234,6 +234,38 @@ def test_all_on_one_machine_is_one_host_where_nothing_clashes() -> None:
     (compute,) = _notes(text, "compute_port")
     assert "8700 on node-10-0-0-1, where data has the same; compute has 8800" in compute
     assert "compute@node-10-0-0-1:8800" in _instances(text)
+
+
+def test_the_template_with_one_machine_for_every_group_is_one_host() -> None:
+    text = inventory.filled(**ONE_MACHINE)
+    assert "data_port = [8700, 8701, 8702]" in text
+    assert _instances(text) == [
+        "consul@node-10-0-0-1",
+        "carrier@node-10-0-0-1",
+        "admin@node-10-0-0-1",
+        "ice_via@node-10-0-0-1",
+        "data@node-10-0-0-1:8700",
+        "compute@node-10-0-0-1:8800",
+    ]
+    assert not {"consul", "data", "compute"} & set(_file(text))
+    left = [note for note in _made(text)["notes"] if "carried over without" in note["why"]]
+    assert [note["what"] for note in left] == [
+        *(f"consul_{name}_port" for name in ("server", "serf_lan", "serf_wan", "http", "dns")),
+        "data_port",
+        "compute_port",
+    ]
+
+
+def test_the_template_with_a_machine_for_each_group_is_six_hosts() -> None:
+    groups = {group: str(number) for number, group in enumerate(ONE_MACHINE, 1)}
+    assert _instances(inventory.filled(**groups)) == [
+        "consul@node-10-0-0-1",
+        "carrier@node-10-0-0-2",
+        "admin@node-10-0-0-3",
+        "ice_via@node-10-0-0-4",
+        "data@node-10-0-0-5:8700",
+        "compute@node-10-0-0-6:8700",
+    ]
 
 
 def test_the_example_s_equal_ports_of_data_and_compute_are_parted() -> None:
@@ -274,12 +306,24 @@ def test_one_port_for_all_is_written_once() -> None:
 
 
 @pytest.mark.parametrize("variable", ["consul_dns_port", "data_port", "compute_port"])
-@pytest.mark.parametrize("value", ["[8600, 8601]", "8600", "[8600, 8601, 8602, 8603]"])
-def test_a_port_too_few_or_too_many_is_a_fault(variable: str, value: str) -> None:
+@pytest.mark.parametrize("value", ["[8600, 8601]", "8600"])
+def test_a_port_too_few_is_a_fault(variable: str, value: str) -> None:
     text = inventory.changed(FILLED, **{variable: value})
     fault = _only_fault(text)
     assert fault.startswith(f"[{_line(text, variable)}] {variable} has ")
     assert fault.endswith(f"and [{variable.split('_')[0]}] has 3 hosts: give one for each host")
+
+
+@pytest.mark.parametrize("variable", ["consul_dns_port", "data_port", "compute_port"])
+def test_ports_beyond_the_hosts_are_left_out_and_told(variable: str) -> None:
+    few = inventory.changed(FILLED, **{variable: "[9600, 9601, 9602]"})
+    text = inventory.changed(FILLED, **{variable: "[9600, 9601, 9602, 9603, 9604]"})
+    assert _file(text) == _file(few)
+    (note,) = _notes(text, variable)
+    assert note == (
+        f"[{_line(text, variable)}] carried over without 9603, 9604: "
+        f"[{variable.split('_')[0]}] has 3 hosts, and Ansible took the first ports too"
+    )
 
 
 # What people really have

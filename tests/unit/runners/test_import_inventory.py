@@ -119,6 +119,18 @@ def test_a_complete_inventory_has_nothing_to_complete(path: Path) -> None:
     assert "by hand" not in _shown(str(path))
 
 
+def test_the_template_with_everything_on_one_machine_is_imported(path: Path) -> None:
+    groups = ("consul", "carrier", "admin", "ice_via", "data", "compute")
+    text = inventory.filled(**dict.fromkeys(groups, "1"))
+    path.write_text(text + "dataCenter_ip = 203.0.113.5\ndataCenter_port = 9090\n", "utf-8")
+    lines = _shown(str(path), org="acme").splitlines()
+    number = text.splitlines().index("data_port = [8700, 8701, 8702]") + 1
+    said = f"  line {number}: data_port carried over without 8701, 8702: [data] has 1 host, and"
+    assert any(line.startswith(said) for line in lines)
+    assert not any("by hand" in line for line in lines)
+    assert metis_orgs.read()["acme"]["faults"] == []
+
+
 def test_the_name_and_the_place_may_be_given(path: Path, tmp_path: Path) -> None:
     to = tmp_path / "elsewhere.sls"
     lines = _shown(str(path), org="acme", to=str(to)).splitlines()
