@@ -8,6 +8,7 @@ here is what becomes of that and of the hosts, and ``metis_orgtext`` writes the 
 import difflib
 import ipaddress
 import re
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import salt.exceptions
@@ -21,11 +22,42 @@ RELEASE = "0.3.0"
 
 # A role's groups: `via` is what ice_via was called before.
 _GROUPS = {role: (role,) for role in ROLES} | {"ice_via": ("ice_via", "via")}
+# What both kinds are called together.
+_OTHERWISE = {"fighter": ["data", "compute"], "fighters": ["data", "compute"]}
 # Where the schema has no default of its own for what the scripts have.
 _PASSWORD = re.compile(
     r"(pass|passwd|password|pwd|密码|口令)\w*\s*[\"']?\s*([:=\uff1a\uff1d是为]|is\b)\s*\S", re.I
 )
 _ORG = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
+
+
+def _reach(names: Iterable[str], ways: dict[str, list[str]]) -> set[str]:
+    """All that the ways lead to from some names, step by step."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        new = set(ways.get(waiting.pop(), [])) - found
+        found |= new
+        waiting += new
+    return found
+
+
+def _related(groups: dict[str, dict[str, Any]]) -> set[str]:
+    """The groups of the roles, and those that they are in or have in them."""
+    down = {name: group["children"] for name, group in groups.items()}
+    up: dict[str, list[str]] = {}
+    for name, children in down.items():
+        for child in children:
+            up.setdefault(child, []).append(name)
+    own = {name for names in _GROUPS.values() for name in names}
+    return own | _reach(own, down) | _reach(own, up)
+
+
+def _hint(group: str) -> str:
+    """Which role's group may be meant by another's name."""
+    known = {name for names in _GROUPS.values() for name in names}
+    near = _OTHERWISE.get(group.lower()) or difflib.get_close_matches(group.lower(), known, 1)
+    return f": did you mean {' or '.join(f'[{name}]' for name in near)}?" if near else ""
 
 
 def _defaults() -> dict[str, dict[str, Any]]:
@@ -119,15 +151,23 @@ class _Import:
                     machine = self.machines.setdefault(addresses[host], new)
                     machine["hosts"][host] = None
                     machine["roles"].append((role, index))
-        groups = {name for names in _GROUPS.values() for name in names}
-        for name, group in self.ini["groups"].items():
-            idle = [host for host in group["members"] if host not in addresses]
+        self._tell_groups(addresses)
+        self._name()
+
+    def _tell_groups(self, known: Collection[str]) -> None:
+        """Tell of the groups whose hosts have no role from them, misspelled ones for the most."""
+        groups = self.ini["groups"]
+        meant = {"all", "ungrouped"} | _related(groups)
+        for name, group in groups.items():
+            hint = _hint(name)
+            idle = [host for host in group["members"] if host not in known]
             if idle:
-                near = difflib.get_close_matches(name, groups, 1)
-                hint = f": did you mean [{near[0]}]?" if near else ""
                 why = f"not carried over: {', '.join(idle)}, in no group of a role{hint}"
                 self.note([self.ini["hosts"][host]["line"] for host in idle], f"[{name}]", why)
-        self._name()
+            rest = [host for host in group["hosts"] if host not in idle]
+            if rest and name not in meant:
+                why = f"is no group of a role, so {', '.join(rest)} got no role from it{hint}"
+                self.note([group["hosts"][host] for host in rest], f"[{name}]", why)
 
     def _address(self, host: str) -> str:
         found = self.ini["hosts"][host]

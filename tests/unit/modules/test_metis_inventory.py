@@ -430,6 +430,53 @@ def test_a_host_of_no_role_is_told() -> None:
     assert "10.0.0.9, in no group of a role: did you mean [consul]?" in note
 
 
+@pytest.mark.parametrize(
+    ("group", "meant"),
+    [
+        ("computes", ": did you mean [compute]?"),
+        ("fighter", ": did you mean [data] or [compute]?"),
+        ("Admin", ": did you mean [admin]?"),
+        ("CONSUL", ": did you mean [consul]?"),
+        ("monitoring", ""),
+    ],
+)
+def test_a_group_of_no_role_is_told_where_its_hosts_have_roles_too(group: str, meant: str) -> None:
+    text = _least("[data]", "10.0.0.1", "10.0.0.2", f"[{group}]", "10.0.0.1", "10.0.0.2  # both")
+    assert _file(text)["hosts"]["node-10-0-0-2"]["roles"] == ["data"]
+    first = _line(text, f"[{group}]") + 1
+    assert _notes(text, f"[{group}]") == [
+        f"[{first}, {first + 1}] is no group of a role, so 10.0.0.1, 10.0.0.2 got no role from it"
+        f"{meant}"
+    ]
+
+
+def test_of_a_group_of_no_role_each_host_is_told_once() -> None:
+    text = _least("[computes]", "10.0.0.1", "10.0.0.9")
+    stray, idle = sorted(_notes(text, "[computes]"))
+    assert "so 10.0.0.1 got no role" in stray
+    assert "not carried over: 10.0.0.9, in no group of a role" in idle
+
+
+def test_groups_that_a_role_s_group_is_in_or_has_in_it_are_not_told() -> None:
+    text = _least(
+        "[acme:children]",
+        "consul",
+        "carrier",
+        "[acme]",
+        "10.0.0.1",
+        "[data:children]",
+        "racks",
+        "[racks:children]",
+        "rack1",
+        "[rack1]",
+        "10.0.0.4",
+        "[all]",
+        "10.0.0.4",
+    )
+    assert _file(text)["hosts"]["node-10-0-0-4"]["roles"] == ["data"]
+    assert not any("got no role" in note["why"] for note in _made(text)["notes"])
+
+
 def test_a_cluster_s_name_is_made_one_that_consul_takes() -> None:
     text = LEAST.replace("= acme", "= Acme_Cluster 1")
     assert _file(text)["cluster_name"] == "acme-cluster-1"
