@@ -42,15 +42,23 @@ def _reach(names: Iterable[str], ways: dict[str, list[str]]) -> set[str]:
     return found
 
 
-def _related(groups: dict[str, dict[str, Any]]) -> set[str]:
-    """The groups of the roles, and those that they are in or have in them."""
+def _ranks(groups: dict[str, dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """
+    How Ansible ranks what groups say to a role's hosts: ``all``, then a group that the role's is
+    in, then the role's own, then one that is in it.
+    """
     down = {name: group["children"] for name, group in groups.items()}
     up: dict[str, list[str]] = {}
     for name, children in down.items():
         for child in children:
             up.setdefault(child, []).append(name)
-    own = {name for names in _GROUPS.values() for name in names}
-    return own | _reach(own, down) | _reach(own, up)
+    return {
+        role: dict.fromkeys(_reach(own, up), 2)
+        | dict.fromkeys(_reach(own, down), 4)
+        | dict.fromkeys(own, 3)
+        | {"all": 1}
+        for role, own in _GROUPS.items()
+    }
 
 
 def _hint(group: str) -> str:
@@ -81,7 +89,8 @@ class _Import:
             role: list(dict.fromkeys(h for group in groups for h in self._hosts_of(group)))
             for role, groups in _GROUPS.items()
         }
-        said = __salt__["metis_variables.read"](ini["variables"], self._members)
+        ranks = _ranks(ini["groups"])
+        said = __salt__["metis_variables.read"](ini["variables"], self._members, ranks)
         # variable -> what stands in the inventory, and what it says
         self.given: dict[str, dict[str, Any]] = said["given"]
         self.faults: list[Said] = [*ini["faults"], *said["faults"]]
@@ -157,7 +166,7 @@ class _Import:
     def _tell_groups(self, known: Collection[str]) -> None:
         """Tell of the groups whose hosts have no role from them, misspelled ones for the most."""
         groups = self.ini["groups"]
-        meant = {"all", "ungrouped"} | _related(groups)
+        meant = {"ungrouped"}.union(*_ranks(groups).values())
         for name, group in groups.items():
             hint = _hint(name)
             idle = [host for host in group["members"] if host not in known]

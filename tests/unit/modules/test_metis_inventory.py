@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from types import ModuleType
 from typing import Any
@@ -524,6 +525,40 @@ def test_the_last_of_two_counts_and_it_is_told() -> None:
     assert note == f"[{first}] not carried over: admin_web_port on line {second} counts"
     text = _least("[admin:vars]", "admin_web_port = 9191", "[all:vars]", "admin_web_port = 9292")
     assert _file(text)["admin"]["web_port"] == 9191
+
+
+# The highest last, as Ansible ranks them for a host of admin.
+_RANKED = ["[data:vars]", "[all:vars]", "[node:vars]", "[admin:vars]", "[consoles:vars]"]
+
+
+@pytest.mark.parametrize(("low", "high"), itertools.combinations(_RANKED, 2))
+def test_of_two_groups_the_one_counts_that_is_nearer_to_the_variable_s_role(
+    low: str, high: str
+) -> None:
+    groups = ["[node:children]", "admin", "[admin:children]", "consoles", "[consoles]", "10.0.0.1"]
+    below = [low, "admin_web_port = 9191"]
+    above = [high, "admin_web_port = 9292"]
+    for lines in ([*below, *above], [*above, *below]):
+        text = _least(*groups, "[data]", "10.0.0.4", *lines)
+        assert _file(text)["admin"]["web_port"] == 9292
+        (note,) = _notes(text, "admin_web_port")
+        line, other = (_line(text, f"admin_web_port = {port}") for port in (9191, 9292))
+        assert note == f"[{line}] not carried over: admin_web_port on line {other} counts"
+
+
+def test_what_only_a_group_of_another_role_says_counts() -> None:
+    text = _least("[data]", "10.0.0.4", "[data:vars]", "admin_web_port = 9191")
+    assert _file(text)["admin"]["web_port"] == 9191
+
+
+def test_what_belongs_to_no_role_counts_where_it_is_read() -> None:
+    lines = ["[carrier:vars]", "dataCenter_ip = 203.0.113.7", "dataCenter_port = 9091"]
+    lines += ["[consul:vars]", "cluster_name = right", "dataCenter_ip = 203.0.113.8"]
+    lines += ["[data:vars]", "cluster_name = wrong", "[via:vars]", "via_port = 20031"]
+    file = _file(_least(*lines, "[data:vars]", "ice_glacier2_port = 20032"))
+    assert file["data_center"] == {"address": "203.0.113.7", "port": 9091}
+    assert file["cluster_name"] == "right"
+    assert file["ice_via"] == {"glacier2_port": 20031}
 
 
 def test_a_variable_on_the_line_of_the_only_host_is_carried() -> None:
