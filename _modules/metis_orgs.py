@@ -209,7 +209,7 @@ def check(name: str, file: str) -> dict[str, Any]:
 
     .. code-block:: bash
 
-        salt-run salt.cmd metis_orgs.check acme /root/acme.sls
+        salt-run salt.cmd metis_orgs.check acme /srv/acme.sls
     """
     return _read(name, Path(file))
 
