@@ -11,8 +11,6 @@ import re
 from collections.abc import Collection, Iterable
 from typing import Any
 
-import salt.exceptions
-
 __virtualname__ = "metis_inventory"
 
 Said = dict[str, Any]
@@ -69,13 +67,8 @@ def _hint(group: str) -> str:
 
 
 def _defaults() -> dict[str, dict[str, Any]]:
-    if "metis_orgfile.read" not in __salt__:
-        raise salt.exceptions.CommandExecutionError(
-            "the master's Python lacks pydantic: run salt-pip install with the version of "
-            "requirements/salt.txt, then systemctl restart salt-master"
-        )
     least = {"release": RELEASE, "hosts": {"h": {"address": "10.0.0.1", "roles": ["consul"]}}}
-    org = __salt__["metis_orgfile.read"]({"metis": least})["org"]
+    org = __salt__["metis_orgs.form"]({"metis": least})["org"]
     return {role: org[role] for role in ROLES}
 
 

@@ -256,6 +256,14 @@ def test_what_cannot_be_read_or_written_is_one_line(
     assert "is no folder" in _refused(str(path), roots)
 
 
+def test_a_master_without_what_checks_the_form_is_told_what_to_install(
+    path: Path, roots: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(vars(metis_orgs)["__salt__"], "metis_orgfile.read")
+    text = _refused(str(path), roots)
+    assert text.startswith("nothing was written: the master's Python lacks pydantic or zxcvbn: run")
+
+
 # salt-run leaves root for the master's user, and what root made may be closed to that one.
 
 
