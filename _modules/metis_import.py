@@ -5,16 +5,43 @@ What becomes of what is in them is said in ``metis_inventory``.
 """
 
 import codecs
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
 
+import salt.utils.user
 from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "metis_import"
 
 # Of an inventory, in bytes.
 _LARGEST = 1_000_000
+
+
+def _failed(what: str, err: OSError, closed: str) -> CommandExecutionError:
+    """
+    The error to tell of a file or folder.
+
+    what
+        What cannot be done.
+    closed
+        What there is to do where it is closed to the user that Salt runs as. From a root shell,
+        too, salt-run goes over to the master's ``user``: ``salt`` with the official packages.
+    """
+    text = f"{what}: {err.strerror}"
+    if err.errno == errno.EACCES:
+        text += f". Salt's user {salt.utils.user.get_user()} may not {closed}"
+    return CommandExecutionError(text)
+
+
+def _mode(path: Path) -> int:
+    """What is at a path, 0 for nothing. Where nobody may look is an error, not nothing."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def read(path: str) -> tuple[str, str]:
@@ -28,17 +55,19 @@ def read(path: str) -> tuple[str, str]:
 
     .. code-block:: bash
 
-        salt-run salt.cmd metis_import.read /root/inventory.ini
+        salt-run salt.cmd metis_import.read /srv/inventory.ini
     """
     try:
         file = Path(path)
-        if file.exists() and not file.is_file():
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
             raise CommandExecutionError(f"{path} is no file")
-        if file.stat().st_size > _LARGEST:
+        if found.st_size > _LARGEST:
             raise CommandExecutionError(f"{path} is too large to be an inventory")
         data = file.read_bytes()
     except OSError as err:
-        raise CommandExecutionError(f"{path} cannot be read: {err.strerror}") from err
+        closed = "read it: chown it, or copy it to where that user may"
+        raise _failed(f"{path} cannot be read", err, closed) from err
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     wrong = []
     # Editors on a Chinese Windows write GB18030.
@@ -67,20 +96,25 @@ def write(org: str, text: str, to: str | None = None) -> str:
 
     .. code-block:: bash
 
-        salt-run salt.cmd metis_import.write acme 'metis: {}' to=/root/acme.sls
+        salt-run salt.cmd metis_import.write acme 'metis: {}' to=/srv/acme.sls
     """
-    target = _target(org, to)
+    try:
+        target = _target(org, to)
+    except OSError as err:
+        closed = "look there: chown the folder, or name another file, to=..."
+        raise _failed(f"{err.filename} cannot be looked for", err, closed) from err
     try:
         _put(target, text)
     except OSError as err:
-        raise CommandExecutionError(f"{target} cannot be written: {err.strerror}") from err
+        closed = f"write there: make it the owner of {target.parent}, or name another file, to=..."
+        raise _failed(f"{target} cannot be written", err, closed) from err
     return str(target)
 
 
 def _target(org: str, to: str | None) -> Path:
     if to is not None:
-        target = Path(to, f"{org}.sls") if Path(to).is_dir() else Path(to)
-        if target.exists():
+        target = Path(to, f"{org}.sls") if stat.S_ISDIR(_mode(Path(to))) else Path(to)
+        if _mode(target):
             raise CommandExecutionError(
                 f"{target} is there already and is left as it is: name another file, to=..."
             )
@@ -92,7 +126,7 @@ def _target(org: str, to: str | None) -> Path:
         )
     for root in roots:
         known = Path(root, "orgs", f"{org}.sls")
-        if known.exists():
+        if _mode(known):
             # One in an earlier root would hide ours.
             raise CommandExecutionError(
                 f"{known} is there already and is left as it is: name another organization, "
@@ -103,9 +137,9 @@ def _target(org: str, to: str | None) -> Path:
 
 def _put(target: Path, text: str) -> None:
     folder = target.parent
-    if folder.name == "orgs" and folder.parent.is_dir():
+    if folder.name == "orgs" and stat.S_ISDIR(_mode(folder.parent)) and not _mode(folder):
         folder.mkdir(exist_ok=True)
-    if not folder.is_dir():
+    if not stat.S_ISDIR(_mode(folder)):
         raise CommandExecutionError(f"{target} cannot be written: {folder} is no folder")
     # Not named .sls, so that it is no organization before it is whole.
     handle, draft = tempfile.mkstemp(prefix=f".{target.stem}.", dir=folder)
@@ -114,7 +148,8 @@ def _put(target: Path, text: str) -> None:
             opened.write(text)
             os.fchmod(opened.fileno(), 0o640)
             if os.geteuid() == 0:
-                # salt-run is root, the master may be the user `salt`.
+                # salt-run is root only where the master's `user` is, as it goes over to that one
+                # (check_user in salt/cli/run.py). A program with Salt's Python interface does not.
                 owner = Path(__opts__["pki_dir"]).stat()
                 os.fchown(opened.fileno(), owner.st_uid, owner.st_gid)
             opened.flush()

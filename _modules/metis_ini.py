@@ -175,7 +175,7 @@ class _Reader:
                 why = f"stands in {place} again: it counts once, as it does for Ansible"
                 self.notes.append(said([self._number], name, why))
             else:
-                members[name] = None
+                members[name] = self._number
         for match in filter(None, assigned):
             of = {"host": names[0], "group": self._group, "quoted": True}
             self._assign(match[1], match[2], of | {"above": [], "behind": []})
@@ -221,7 +221,7 @@ class _Reader:
                 self._fault(place, "goes round in a circle, or too deep")
             else:
                 hosts |= dict.fromkeys(self._resolve(child["name"], done, (*way, name)))
-        hosts |= self.groups[name]["hosts"]
+        hosts |= dict.fromkeys(self.groups[name]["hosts"])
         done[name] = list(hosts)
         return done[name]
 
@@ -233,12 +233,12 @@ def read(text: str) -> dict[str, Any]:
     text
         The inventory.
 
-    Returns a mapping. ``groups``: name to ``line``, ``members`` and the comments ``above``.
-    ``hosts``: name to ``line``, ``variables`` and ``comments``. ``variables``: in the order of the
-    file, each with ``name``, ``value`` without quotes, whether it was ``quoted``, ``line``,
-    ``group``, ``host`` (or ``None``) and the comments ``above`` and ``behind``. ``comments``: line
-    to text; elsewhere a comment is its line. ``top``: the comments at the top. ``notes`` and
-    ``faults``: as ``said`` makes them.
+    Returns a mapping. ``groups``: name to ``line``, its own ``hosts`` (name to line), the names of
+    its ``children``, all its ``members`` and the comments ``above``. ``hosts``: name to ``line``,
+    ``variables`` and ``comments``. ``variables``: in the order of the file, each with ``name``,
+    ``value`` without quotes, whether it was ``quoted``, ``line``, ``group``, ``host`` (or ``None``)
+    and the comments ``above`` and ``behind``. ``comments``: line to text; elsewhere a comment is
+    its line. ``top``: the comments at the top. ``notes`` and ``faults``: as ``said`` makes them.
 
     CLI Example:
 
@@ -258,7 +258,13 @@ def read(text: str) -> dict[str, Any]:
         return _nothing([said([1], "the file", why)])
     members = reader.resolved()
     groups = {
-        name: {"line": group["line"], "above": group["above"], "members": members[name]}
+        name: {
+            "line": group["line"],
+            "above": group["above"],
+            "hosts": group["hosts"],
+            "children": [child["name"] for child in group["children"]],
+            "members": members[name],
+        }
         for name, group in reader.groups.items()
     }
     found = {key: getattr(reader, key) for key in _nothing([])}

@@ -8,9 +8,8 @@ here is what becomes of that and of the hosts, and ``metis_orgtext`` writes the 
 import difflib
 import ipaddress
 import re
+from collections.abc import Collection, Iterable
 from typing import Any
-
-import salt.exceptions
 
 __virtualname__ = "metis_inventory"
 
@@ -21,6 +20,8 @@ RELEASE = "0.3.0"
 
 # A role's groups: `via` is what ice_via was called before.
 _GROUPS = {role: (role,) for role in ROLES} | {"ice_via": ("ice_via", "via")}
+# What both kinds are called together.
+_OTHERWISE = {"fighter": ["data", "compute"], "fighters": ["data", "compute"]}
 # Where the schema has no default of its own for what the scripts have.
 _PASSWORD = re.compile(
     r"(pass|passwd|password|pwd|密码|口令)\w*\s*[\"']?\s*([:=\uff1a\uff1d是为]|is\b)\s*\S", re.I
@@ -28,14 +29,46 @@ _PASSWORD = re.compile(
 _ORG = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
 
 
+def _reach(names: Iterable[str], ways: dict[str, list[str]]) -> set[str]:
+    """All that the ways lead to from some names, step by step."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        new = set(ways.get(waiting.pop(), [])) - found
+        found |= new
+        waiting += new
+    return found
+
+
+def _ranks(groups: dict[str, dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """
+    How Ansible ranks what groups say to a role's hosts: ``all``, then a group that the role's is
+    in, then the role's own, then one that is in it.
+    """
+    down = {name: group["children"] for name, group in groups.items()}
+    up: dict[str, list[str]] = {}
+    for name, children in down.items():
+        for child in children:
+            up.setdefault(child, []).append(name)
+    return {
+        role: dict.fromkeys(_reach(own, up), 2)
+        | dict.fromkeys(_reach(own, down), 4)
+        | dict.fromkeys(own, 3)
+        | {"all": 1}
+        for role, own in _GROUPS.items()
+    }
+
+
+def _hint(group: str) -> str:
+    """Which role's group may be meant by another's name."""
+    known = {name for names in _GROUPS.values() for name in names}
+    near = _OTHERWISE.get(group.lower()) or difflib.get_close_matches(group.lower(), known, 1)
+    return f": did you mean {' or '.join(f'[{name}]' for name in near)}?" if near else ""
+
+
 def _defaults() -> dict[str, dict[str, Any]]:
-    if "metis_orgfile.read" not in __salt__:
-        raise salt.exceptions.CommandExecutionError(
-            "the master's Python lacks pydantic: run salt-pip install with the version of "
-            "requirements/salt.txt, then systemctl restart salt-master"
-        )
     least = {"release": RELEASE, "hosts": {"h": {"address": "10.0.0.1", "roles": ["consul"]}}}
-    org = __salt__["metis_orgfile.read"]({"metis": least})["org"]
+    org = __salt__["metis_orgs.form"]({"metis": least})["org"]
     return {role: org[role] for role in ROLES}
 
 
@@ -49,7 +82,8 @@ class _Import:
             role: list(dict.fromkeys(h for group in groups for h in self._hosts_of(group)))
             for role, groups in _GROUPS.items()
         }
-        said = __salt__["metis_variables.read"](ini["variables"], self._members)
+        ranks = _ranks(ini["groups"])
+        said = __salt__["metis_variables.read"](ini["variables"], self._members, ranks)
         # variable -> what stands in the inventory, and what it says
         self.given: dict[str, dict[str, Any]] = said["given"]
         self.faults: list[Said] = [*ini["faults"], *said["faults"]]
@@ -119,15 +153,23 @@ class _Import:
                     machine = self.machines.setdefault(addresses[host], new)
                     machine["hosts"][host] = None
                     machine["roles"].append((role, index))
-        groups = {name for names in _GROUPS.values() for name in names}
-        for name, group in self.ini["groups"].items():
-            idle = [host for host in group["members"] if host not in addresses]
+        self._tell_groups(addresses)
+        self._name()
+
+    def _tell_groups(self, known: Collection[str]) -> None:
+        """Tell of the groups whose hosts have no role from them, misspelled ones for the most."""
+        groups = self.ini["groups"]
+        meant = {"ungrouped"}.union(*_ranks(groups).values())
+        for name, group in groups.items():
+            hint = _hint(name)
+            idle = [host for host in group["members"] if host not in known]
             if idle:
-                near = difflib.get_close_matches(name, groups, 1)
-                hint = f": did you mean [{near[0]}]?" if near else ""
                 why = f"not carried over: {', '.join(idle)}, in no group of a role{hint}"
                 self.note([self.ini["hosts"][host]["line"] for host in idle], f"[{name}]", why)
-        self._name()
+            rest = [host for host in group["hosts"] if host not in idle]
+            if rest and name not in meant:
+                why = f"is no group of a role, so {', '.join(rest)} got no role from it{hint}"
+                self.note([group["hosts"][host] for host in rest], f"[{name}]", why)
 
     def _address(self, host: str) -> str:
         found = self.ini["hosts"][host]
@@ -178,15 +220,20 @@ class _Import:
                 continue
             role, ports = given["section"], given["read"]
             hosts = len(self._members[role])
+            has = f"[{role}] has {hosts or 'no'} host{'s' if hosts > 1 else ''}"
             if not hosts:
-                why = f"not carried over: [{role}] has no host"
+                self.note(self.lines(variable), variable, f"not carried over: {has}")
+                continue
+            if len(ports) < hosts:
+                many = f"has {len(ports)} port{'s' if len(ports) > 1 else ''}"
+                why = f"{many}, and {has}: give one for each host"
+                self.fault(self.lines(variable), variable, why)
+                continue
+            if len(ports) > hosts:
+                over = ", ".join(str(port) for port in ports[hosts:])
+                why = f"carried over without {over}: {has}, and Ansible took the first ports too"
                 self.note(self.lines(variable), variable, why)
-            elif len(ports) != hosts:
-                many = f"{len(ports)} port{'s' if len(ports) > 1 else ''}"
-                why = f"has {many}, and [{role}] has {hosts} host{'s' if hosts > 1 else ''}"
-                self.fault(self.lines(variable), variable, f"{why}: give one for each host")
-            else:
-                self._spread(variable, dict(enumerate(ports)))
+            self._spread(variable, dict(enumerate(ports[:hosts])))
 
     def _spread(self, variable: str, ports: dict[int, int]) -> None:
         """Give each instance its own port, or all of them one where it is the same."""

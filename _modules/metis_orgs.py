@@ -144,28 +144,45 @@ def release(name: str) -> dict[str, Any] | None:
     return _render(path) if path else None
 
 
-def _read(name: str, path: Path) -> dict[str, Any]:
+def form(data: Any) -> dict[str, Any]:
+    """
+    What ``metis_orgfile.read`` returns, or an error that tells how to get what it needs.
+
+    data
+        The content of an organization file.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_orgs.form '{"metis": {}}'
+    """
     if "metis_orgfile.read" not in __salt__:
         raise salt.exceptions.CommandExecutionError(
             "the master's Python lacks pydantic or zxcvbn: run salt-pip install pydantic zxcvbn "
             "with the versions of requirements/salt.txt, then systemctl restart salt-master"
         )
+    found: dict[str, Any] = __salt__["metis_orgfile.read"](data)
+    return found
+
+
+def _read(name: str, path: Path) -> dict[str, Any]:
     try:
         data, undecrypted = _decrypted(_render(path))
     # Jinja may raise whatever a function in it does, and YAML what Python does of a value.
     except Exception as err:
         broken = _fault(str(path), f"cannot be read: {_told(err, path)}", "correct the file")
         return {"topology": None, "faults": [broken], "claims": {"hosts": {}, "public": []}}
-    form = __salt__["metis_orgfile.read"](data)
+    found = form(data)
     places = {fault["place"] for fault in undecrypted}
     # Nothing stands there now, which may be a fault too.
-    rest = [fault for fault in form["faults"] if fault["place"] not in places]
-    form["faults"] = undecrypted + rest
+    rest = [fault for fault in found["faults"] if fault["place"] not in places]
+    found["faults"] = undecrypted + rest
     wanted = None
-    if form["org"] and "release" not in (fault["place"] for fault in form["faults"]):
-        wanted, faults = _checked_release(form["org"]["release"])
-        form["faults"] += faults
-    made = __salt__["metis_topology.build"](name, form, wanted)
+    if found["org"] and "release" not in (fault["place"] for fault in found["faults"]):
+        wanted, faults = _checked_release(found["org"]["release"])
+        found["faults"] += faults
+    made = __salt__["metis_topology.build"](name, found, wanted)
     made["faults"] += _certificate_faults(made.pop("instances"))
     made["topology"] = None if made["faults"] else made["topology"]
     return made
@@ -217,7 +234,7 @@ def check(name: str, file: str) -> dict[str, Any]:
 
     .. code-block:: bash
 
-        salt-run salt.cmd metis_orgs.check acme /root/acme.sls
+        salt-run salt.cmd metis_orgs.check acme /srv/acme.sls
     """
     return _read(name, Path(file))
 

@@ -42,6 +42,8 @@ _VARIABLES = {
     "data_port": ("data", "port", "ports"),
     "compute_port": ("compute", "port", "ports"),
 }
+# The role that reads what belongs to none.
+_READS = {"": "consul", "data_center": "carrier"}
 # As older inventories call them, and the scripts misspell one.
 _OLDER = {
     "amin_user": "admin_user",
@@ -227,7 +229,11 @@ def _is_weak(kind: str, word: str) -> bool:
     return word[0] not in "!-" and bool(_WEAK_CIPHER.search(word))
 
 
-def read(variables: list[dict[str, Any]], members: dict[str, list[str]]) -> dict[str, Any]:
+def read(
+    variables: list[dict[str, Any]],
+    members: dict[str, list[str]],
+    ranks: dict[str, dict[str, int]],
+) -> dict[str, Any]:
     """
     What an inventory's variables say.
 
@@ -235,6 +241,9 @@ def read(variables: list[dict[str, Any]], members: dict[str, list[str]]) -> dict
         As ``metis_ini.read`` returns them.
     members
         Each role's hosts.
+    ranks
+        Of each role the groups that say something to its hosts, with a number: the highest counts.
+        What another group says counts only where none of these says anything.
 
     Returns ``given``: what a file can hold, by the variable's newest name, each as it was given and
     with ``section``, ``setting``, ``kind`` and what was ``read``; ``notes`` and ``faults``.
@@ -243,11 +252,18 @@ def read(variables: list[dict[str, Any]], members: dict[str, list[str]]) -> dict
 
     .. code-block:: bash
 
-        salt-run salt.cmd metis_variables.read '[]' '{}'
+        salt-run salt.cmd metis_variables.read '[]' '{}' '{}'
     """
     found = _Variables(members)
-    # As Ansible ranks them: all, then a group, then a host.
-    found.take(sorted(variables, key=lambda v: (v["host"] is not None, v["group"] != "all")))
+
+    def rank(variable: dict[str, Any]) -> tuple[bool, int]:
+        name = _OLDER.get(variable["name"], variable["name"])
+        section = _VARIABLES.get(name, ("",))[0]
+        groups = ranks.get(_READS.get(section, section), {})
+        return variable["host"] is not None, groups.get(variable["group"], 0)
+
+    # What a host's own line says is above all groups, and of two that are equal the last counts.
+    found.take(sorted(variables, key=rank))
     found.look()
     given = {name: found.given[name] for name in _VARIABLES if name in found.given}
     return {"given": given, "notes": found.notes, "faults": found.faults}

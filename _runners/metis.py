@@ -130,7 +130,7 @@ def import_inventory(path: str, org: str | None = None, to: str | None = None) -
     Make an organization file from an inventory of the Ansible scripts.
 
     path
-        The ``inventory.ini``, on the master.
+        The ``inventory.ini``, on the master, where the user that Salt runs as may read it.
     org
         What the organization shall be called; made from ``cluster_name`` where not given.
     to
@@ -144,7 +144,7 @@ def import_inventory(path: str, org: str | None = None, to: str | None = None) -
 
     .. code-block:: bash
 
-        salt-run metis.import_inventory /root/inventory.ini org=acme
+        salt-run metis.import_inventory /srv/inventory.ini org=acme
     """
     try:
         return _import(

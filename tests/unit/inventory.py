@@ -14,6 +14,7 @@ from _modules import (
     metis_ini,
     metis_inventory,
     metis_orgfile,
+    metis_orgs,
     metis_orgtext,
     metis_topology,
     metis_variables,
@@ -77,7 +78,7 @@ def changed(text: str, **values: str | None) -> str:
 
 def wired() -> dict[ModuleType, dict[str, Any]]:
     """Give what `configure_loader_modules` needs for the modules of the import and pure others."""
-    own = (metis_ini, metis_inventory, metis_orgtext, metis_variables)
+    own = (metis_ini, metis_inventory, metis_orgs, metis_orgtext, metis_variables)
     pure = orgs.wired()
     functions = next(iter(pure.values()))["__salt__"] | orgs.by_salts_name(*own)
     return {module: {"__salt__": functions} for module in (*pure, *own)}

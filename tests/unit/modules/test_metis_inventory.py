@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,7 @@ from _modules import metis_inventory
 from tests.unit import inventory
 
 FILLED = inventory.filled()
+ONE_MACHINE = dict.fromkeys(("consul", "carrier", "admin", "ice_via", "data", "compute"), "1")
 LEAST = """
 [consul]
 10.0.0.1
@@ -208,7 +210,6 @@ def test_the_password_of_the_example_is_told() -> None:
 
 
 def test_all_on_one_machine_is_one_host_where_nothing_clashes() -> None:
-    one = dict.fromkeys(("consul", "carrier", "admin", "ice_via", "data", "compute"), "1")
     arrays = {
         f"consul_{name}_port": f"[{port}]"
         for name, port in (
@@ -220,7 +221,7 @@ def test_all_on_one_machine_is_one_host_where_nothing_clashes() -> None:
         )
     }
     ports = {"data_port": "[8700]", "compute_port": "[8700]"}
-    text = inventory.changed(inventory.filled(**one), **arrays, **ports)
+    text = inventory.changed(inventory.filled(**ONE_MACHINE), **arrays, **ports)
     file = _file(text)
     assert file["hosts"] == {
         "node-10-0-0-1": {
@@ -234,6 +235,38 @@ def test_all_on_one_machine_is_one_host_where_nothing_clashes() -> None:
     (compute,) = _notes(text, "compute_port")
     assert "8700 on node-10-0-0-1, where data has the same; compute has 8800" in compute
     assert "compute@node-10-0-0-1:8800" in _instances(text)
+
+
+def test_the_template_with_one_machine_for_every_group_is_one_host() -> None:
+    text = inventory.filled(**ONE_MACHINE)
+    assert "data_port = [8700, 8701, 8702]" in text
+    assert _instances(text) == [
+        "consul@node-10-0-0-1",
+        "carrier@node-10-0-0-1",
+        "admin@node-10-0-0-1",
+        "ice_via@node-10-0-0-1",
+        "data@node-10-0-0-1:8700",
+        "compute@node-10-0-0-1:8800",
+    ]
+    assert not {"consul", "data", "compute"} & set(_file(text))
+    left = [note for note in _made(text)["notes"] if "carried over without" in note["why"]]
+    assert [note["what"] for note in left] == [
+        *(f"consul_{name}_port" for name in ("server", "serf_lan", "serf_wan", "http", "dns")),
+        "data_port",
+        "compute_port",
+    ]
+
+
+def test_the_template_with_a_machine_for_each_group_is_six_hosts() -> None:
+    groups = {group: str(number) for number, group in enumerate(ONE_MACHINE, 1)}
+    assert _instances(inventory.filled(**groups)) == [
+        "consul@node-10-0-0-1",
+        "carrier@node-10-0-0-2",
+        "admin@node-10-0-0-3",
+        "ice_via@node-10-0-0-4",
+        "data@node-10-0-0-5:8700",
+        "compute@node-10-0-0-6:8700",
+    ]
 
 
 def test_the_example_s_equal_ports_of_data_and_compute_are_parted() -> None:
@@ -274,12 +307,24 @@ def test_one_port_for_all_is_written_once() -> None:
 
 
 @pytest.mark.parametrize("variable", ["consul_dns_port", "data_port", "compute_port"])
-@pytest.mark.parametrize("value", ["[8600, 8601]", "8600", "[8600, 8601, 8602, 8603]"])
-def test_a_port_too_few_or_too_many_is_a_fault(variable: str, value: str) -> None:
+@pytest.mark.parametrize("value", ["[8600, 8601]", "8600"])
+def test_a_port_too_few_is_a_fault(variable: str, value: str) -> None:
     text = inventory.changed(FILLED, **{variable: value})
     fault = _only_fault(text)
     assert fault.startswith(f"[{_line(text, variable)}] {variable} has ")
     assert fault.endswith(f"and [{variable.split('_')[0]}] has 3 hosts: give one for each host")
+
+
+@pytest.mark.parametrize("variable", ["consul_dns_port", "data_port", "compute_port"])
+def test_ports_beyond_the_hosts_are_left_out_and_told(variable: str) -> None:
+    few = inventory.changed(FILLED, **{variable: "[9600, 9601, 9602]"})
+    text = inventory.changed(FILLED, **{variable: "[9600, 9601, 9602, 9603, 9604]"})
+    assert _file(text) == _file(few)
+    (note,) = _notes(text, variable)
+    assert note == (
+        f"[{_line(text, variable)}] carried over without 9603, 9604: "
+        f"[{variable.split('_')[0]}] has 3 hosts, and Ansible took the first ports too"
+    )
 
 
 # What people really have
@@ -386,6 +431,53 @@ def test_a_host_of_no_role_is_told() -> None:
     assert "10.0.0.9, in no group of a role: did you mean [consul]?" in note
 
 
+@pytest.mark.parametrize(
+    ("group", "meant"),
+    [
+        ("computes", ": did you mean [compute]?"),
+        ("fighter", ": did you mean [data] or [compute]?"),
+        ("Admin", ": did you mean [admin]?"),
+        ("CONSUL", ": did you mean [consul]?"),
+        ("monitoring", ""),
+    ],
+)
+def test_a_group_of_no_role_is_told_where_its_hosts_have_roles_too(group: str, meant: str) -> None:
+    text = _least("[data]", "10.0.0.1", "10.0.0.2", f"[{group}]", "10.0.0.1", "10.0.0.2  # both")
+    assert _file(text)["hosts"]["node-10-0-0-2"]["roles"] == ["data"]
+    first = _line(text, f"[{group}]") + 1
+    assert _notes(text, f"[{group}]") == [
+        f"[{first}, {first + 1}] is no group of a role, so 10.0.0.1, 10.0.0.2 got no role from it"
+        f"{meant}"
+    ]
+
+
+def test_of_a_group_of_no_role_each_host_is_told_once() -> None:
+    text = _least("[computes]", "10.0.0.1", "10.0.0.9")
+    stray, idle = sorted(_notes(text, "[computes]"))
+    assert "so 10.0.0.1 got no role" in stray
+    assert "not carried over: 10.0.0.9, in no group of a role" in idle
+
+
+def test_groups_that_a_role_s_group_is_in_or_has_in_it_are_not_told() -> None:
+    text = _least(
+        "[acme:children]",
+        "consul",
+        "carrier",
+        "[acme]",
+        "10.0.0.1",
+        "[data:children]",
+        "racks",
+        "[racks:children]",
+        "rack1",
+        "[rack1]",
+        "10.0.0.4",
+        "[all]",
+        "10.0.0.4",
+    )
+    assert _file(text)["hosts"]["node-10-0-0-4"]["roles"] == ["data"]
+    assert not any("got no role" in note["why"] for note in _made(text)["notes"])
+
+
 def test_a_cluster_s_name_is_made_one_that_consul_takes() -> None:
     text = LEAST.replace("= acme", "= Acme_Cluster 1")
     assert _file(text)["cluster_name"] == "acme-cluster-1"
@@ -433,6 +525,40 @@ def test_the_last_of_two_counts_and_it_is_told() -> None:
     assert note == f"[{first}] not carried over: admin_web_port on line {second} counts"
     text = _least("[admin:vars]", "admin_web_port = 9191", "[all:vars]", "admin_web_port = 9292")
     assert _file(text)["admin"]["web_port"] == 9191
+
+
+# The highest last, as Ansible ranks them for a host of admin.
+_RANKED = ["[data:vars]", "[all:vars]", "[node:vars]", "[admin:vars]", "[consoles:vars]"]
+
+
+@pytest.mark.parametrize(("low", "high"), itertools.combinations(_RANKED, 2))
+def test_of_two_groups_the_one_counts_that_is_nearer_to_the_variable_s_role(
+    low: str, high: str
+) -> None:
+    groups = ["[node:children]", "admin", "[admin:children]", "consoles", "[consoles]", "10.0.0.1"]
+    below = [low, "admin_web_port = 9191"]
+    above = [high, "admin_web_port = 9292"]
+    for lines in ([*below, *above], [*above, *below]):
+        text = _least(*groups, "[data]", "10.0.0.4", *lines)
+        assert _file(text)["admin"]["web_port"] == 9292
+        (note,) = _notes(text, "admin_web_port")
+        line, other = (_line(text, f"admin_web_port = {port}") for port in (9191, 9292))
+        assert note == f"[{line}] not carried over: admin_web_port on line {other} counts"
+
+
+def test_what_only_a_group_of_another_role_says_counts() -> None:
+    text = _least("[data]", "10.0.0.4", "[data:vars]", "admin_web_port = 9191")
+    assert _file(text)["admin"]["web_port"] == 9191
+
+
+def test_what_belongs_to_no_role_counts_where_it_is_read() -> None:
+    lines = ["[carrier:vars]", "dataCenter_ip = 203.0.113.7", "dataCenter_port = 9091"]
+    lines += ["[consul:vars]", "cluster_name = right", "dataCenter_ip = 203.0.113.8"]
+    lines += ["[data:vars]", "cluster_name = wrong", "[via:vars]", "via_port = 20031"]
+    file = _file(_least(*lines, "[data:vars]", "ice_glacier2_port = 20032"))
+    assert file["data_center"] == {"address": "203.0.113.7", "port": 9091}
+    assert file["cluster_name"] == "right"
+    assert file["ice_via"] == {"glacier2_port": 20031}
 
 
 def test_a_variable_on_the_line_of_the_only_host_is_carried() -> None:

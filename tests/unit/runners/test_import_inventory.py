@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
+import pwd
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +15,7 @@ from unittest.mock import create_autospec
 import pytest
 import salt.config
 import yaml
+from salt.exceptions import CommandExecutionError
 from salt.runners import salt as salt_runner
 
 from _modules import metis_import, metis_orgs
@@ -117,6 +121,18 @@ def test_a_complete_inventory_has_nothing_to_complete(path: Path) -> None:
     more = "dataCenter_ip = 203.0.113.5\ndataCenter_port = 9090\n"
     path.write_text(FILLED + more, "utf-8")
     assert "by hand" not in _shown(str(path))
+
+
+def test_the_template_with_everything_on_one_machine_is_imported(path: Path) -> None:
+    groups = ("consul", "carrier", "admin", "ice_via", "data", "compute")
+    text = inventory.filled(**dict.fromkeys(groups, "1"))
+    path.write_text(text + "dataCenter_ip = 203.0.113.5\ndataCenter_port = 9090\n", "utf-8")
+    lines = _shown(str(path), org="acme").splitlines()
+    number = text.splitlines().index("data_port = [8700, 8701, 8702]") + 1
+    said = f"  line {number}: data_port carried over without 8701, 8702: [data] has 1 host, and"
+    assert any(line.startswith(said) for line in lines)
+    assert not any("by hand" in line for line in lines)
+    assert metis_orgs.read()["acme"]["faults"] == []
 
 
 def test_the_name_and_the_place_may_be_given(path: Path, tmp_path: Path) -> None:
@@ -238,3 +254,84 @@ def test_what_cannot_be_read_or_written_is_one_line(
     assert "no pillar_roots" in _refused(str(path), roots)
     opts["pillar_roots"] = {"base": [str(tmp_path / "file")]}
     assert "is no folder" in _refused(str(path), roots)
+
+
+def test_a_master_without_what_checks_the_form_is_told_what_to_install(
+    path: Path, roots: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(vars(metis_orgs)["__salt__"], "metis_orgfile.read")
+    text = _refused(str(path), roots)
+    assert text.startswith("nothing was written: the master's Python lacks pydantic or zxcvbn: run")
+
+
+# salt-run leaves root for the master's user, and what root made may be closed to that one.
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that everyone may look into."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def closed(place: Path) -> Iterator[Path]:
+    """A folder that nobody but root may look into."""
+    folder = place / "orgs"
+    folder.mkdir(0)
+    yield folder
+    folder.chmod(0o700)
+
+
+@pytest.fixture
+def user() -> Iterator[str]:
+    """The user that Salt is: root becomes another one, as it may read everything."""
+    before = os.geteuid()
+    os.seteuid(before or 65534)
+    yield pwd.getpwuid(os.geteuid()).pw_name
+    os.seteuid(before)
+
+
+@pytest.fixture
+def secret(place: Path) -> Path:
+    """An inventory that nobody but root may read."""
+    file = place / "inventory.ini"
+    file.touch(0)
+    return file
+
+
+def test_an_inventory_that_salt_s_user_may_not_read(secret: Path, closed: Path, user: str) -> None:
+    for path in (secret, closed / "inventory.ini"):
+        assert _shown(str(path), 1) == (
+            f"nothing was written: {path} cannot be read: Permission denied. Salt's user {user} "
+            "may not read it: chown it, or copy it to where that user may"
+        )
+
+
+def test_a_folder_that_salt_s_user_may_not_look_into(
+    closed: Path, opts: dict[str, Any], user: str
+) -> None:
+    opts["pillar_roots"] = {"base": [str(closed.parent)]}
+    for to in (None, str(closed / "other.sls"), str(closed / "below")):
+        with pytest.raises(CommandExecutionError) as caught:
+            metis_import.write("acme", "", to)
+        file = to or closed / "acme.sls"
+        assert str(caught.value) == (
+            f"{file} cannot be looked for: Permission denied. Salt's user {user} may not look "
+            "there: chown the folder, or name another file, to=..."
+        )
+
+
+def test_a_folder_that_salt_s_user_may_not_write_into(
+    closed: Path, opts: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    closed.chmod(0o555)
+    opts["pillar_roots"] = {"base": [str(closed.parent)]}
+    user = request.getfixturevalue("user")
+    with pytest.raises(CommandExecutionError) as caught:
+        metis_import.write("acme", "")
+    assert str(caught.value) == (
+        f"{closed}/acme.sls cannot be written: Permission denied. Salt's user {user} may not "
+        f"write there: make it the owner of {closed}, or name another file, to=..."
+    )
