@@ -171,7 +171,7 @@ def _instance(
             registration = registered.get(service["id"], "absent")
     named = list(zip(instance["units"], units, strict=True))
     drift = [
-        path
+        path if os.path.lexists(path) else f"{path} (gone)"
         for name, unit in named
         if unit["state"] in _UP
         for path in __salt__["metis_unit.newer_files"](
@@ -192,6 +192,8 @@ def _instance(
         cause = unknown
     elif registration not in (None, "passing"):
         cause = f"{service['id']} is {registration}"
+        if ended := sum(unit["restarts"] for unit in units):
+            cause += f", and its program ended {ended} times"
     else:
         cause = _gate(role, instance, address)
     pids = [unit["pid"] for unit in units if unit["pid"]]

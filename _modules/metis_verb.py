@@ -4,10 +4,12 @@ What a verb was asked for: the organization, the instances, and whether that can
 Runs on the master, from the pillar of an orchestration.
 """
 
+import difflib
 from typing import Any
 
 __virtualname__ = "metis_verb"
 
+_KEYS = ("org", "hosts", "roles", "release")
 ROLES = ("consul", "carrier", "admin", "ice_via", "data", "compute")
 
 
@@ -26,6 +28,20 @@ def _names(value: Any) -> list[str]:
         return []
     names = value if isinstance(value, list) else str(value).split(",")
     return [name for item in names if (name := str(item).strip())]
+
+
+def _misspelt(asked: dict[str, Any]) -> list[str]:
+    """
+    Keys that are nearly one of ours: a filter that is not seen would let a verb act on everything.
+    Other keys may be there for other reasons, as the pillar is the master's own too.
+    """
+    found = []
+    for key in asked:
+        near = difflib.get_close_matches(str(key).lower(), _KEYS, 1)
+        near = ["org"] if str(key).lower().startswith("organi") else near
+        if near and key not in _KEYS:
+            found.append(f"{key} in the pillar is not known: did you mean {near[0]}?")
+    return found
 
 
 def request(asked: dict[str, Any], orgs: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -47,12 +63,15 @@ def request(asked: dict[str, Any], orgs: dict[str, dict[str, Any]]) -> dict[str,
 
         salt-run salt.cmd metis_verb.request '{org: demo}' '{}'
     """
+    if errors := _misspelt(asked):
+        return {"error": "\n".join(errors)}
     known = ", ".join(sorted(orgs)) or "none: write pillar/orgs/<org>.sls first"
     org = asked.get("org") or (next(iter(orgs)) if len(orgs) == 1 else None)
     # A name of digits comes as a number from the command line.
     org = None if org is None else str(org)
     if org is None:
-        return {"error": f"name an organization: pillar='{{\"org\": ...}}'; known are {known}"}
+        how = "pillar='{\"org\": ...}' of a verb, org=... of metis.status"
+        return {"error": f"name an organization: {how}; known are {known}"}
     if org not in orgs:
         return {"error": f"there is no organization {org}; known are {known}"}
     if orgs[org]["faults"]:

@@ -69,7 +69,15 @@ def _rows(instances: list[dict[str, Any]], answers: dict[str, Any]) -> list[dict
     return rows
 
 
-def status(org: str | None = None) -> dict[str, Any]:
+def _unknown_arguments(given: dict[str, Any], known: str) -> str:
+    """
+    Salt itself answers what it does not know with a docstring, and the exit code 0.
+    """
+    names = sorted(name for name in given if not name.startswith("__"))
+    return f"{', '.join(names)}: no such argument; there is {known}" if names else ""
+
+
+def status(org: str | None = None, **kwargs: Any) -> dict[str, Any]:
     """
     Every instance of an organization as it is now, a row each.
 
@@ -86,6 +94,8 @@ def status(org: str | None = None) -> dict[str, Any]:
 
         salt-run metis.status org=demo
     """
+    if error := _unknown_arguments(kwargs, "org"):
+        return _shown(error, 1)
     try:
         return _status(org)
     except salt.exceptions.CommandExecutionError as err:
@@ -104,7 +114,7 @@ def _status(org: str | None) -> dict[str, Any]:
     return _shown(rows, retcode)
 
 
-def ca(org: str | None = None) -> dict[str, Any]:
+def ca(org: str | None = None, **kwargs: Any) -> dict[str, Any]:
     """
     The certificate of an organization's own authority, PEM: what a browser or an Ice client has to
     trust, where the organization's servers have no certificate of the operator's own.
@@ -118,6 +128,8 @@ def ca(org: str | None = None) -> dict[str, Any]:
 
         salt-run metis.ca org=demo
     """
+    if error := _unknown_arguments(kwargs, "org"):
+        return _shown(error, 1)
     orgs = __salt__["salt.cmd"]("metis_orgs.read")
     request = __salt__["salt.cmd"]("metis_verb.request", {"org": org}, orgs)
     if request["error"]:
@@ -125,7 +137,9 @@ def ca(org: str | None = None) -> dict[str, Any]:
     return _shown(__salt__["salt.cmd"]("metis_certificates.authority", request["org"]).strip(), 0)
 
 
-def import_inventory(path: str, org: str | None = None, to: str | None = None) -> dict[str, Any]:
+def import_inventory(
+    path: str, org: str | None = None, to: str | None = None, **kwargs: Any
+) -> dict[str, Any]:
     """
     Make an organization file from an inventory of the Ansible scripts.
 
@@ -146,6 +160,8 @@ def import_inventory(path: str, org: str | None = None, to: str | None = None) -
 
         salt-run metis.import_inventory /srv/inventory.ini org=acme
     """
+    if error := _unknown_arguments(kwargs, "path, org and to"):
+        return _shown(error, 1)
     try:
         return _import(
             str(path), None if org is None else str(org), None if to is None else str(to)

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.lab import keys
+from tests.lab import keys, topology
 from tests.lab.host import Host
 from tests.lab.nodes import MASTER, NETWORK
 
@@ -143,7 +143,8 @@ def share(master_host: Host, organizations: Iterable[Path], release: Path) -> No
         release: the release file.
     """
     pillar = master_host.root / LOCAL.lstrip("/") / "pillar"
-    for folder, file in (*(("orgs", file) for file in organizations), ("releases", release)):
+    own = [file for file in organizations if file.parent != topology.OWN]
+    for folder, file in (*(("orgs", file) for file in own), ("releases", release)):
         _write(pillar / folder / file.name, file.read_text(encoding="utf-8"))
 
 

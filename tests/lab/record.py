@@ -78,5 +78,7 @@ def require(lab: str) -> Record:
     found = load(lab)
     if found is None:
         option = "" if lab == "demo" else f" --name {lab}"
-        raise LabError(f"lab {lab} is not up: ./lab up{option}")
+        others = ", ".join(sorted(file.parent.name for file in RUN.glob("*/lab.json")))
+        there = f"; up is: {others} (--name before the command)" if others else ""
+        raise LabError(f"lab {lab} is not up: ./lab demo{option}, or ./lab up{option}{there}")
     return found

@@ -138,3 +138,27 @@ def test_verbs_know_the_roles_of_the_file() -> None:
 def test_an_organization_of_digits_may_come_as_a_number(known: dict[str, dict[str, Any]]) -> None:
     known["2024"] = known["acme"]
     assert metis_verb.request({"org": 2024}, known)["org"] == "2024"
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("role", "roles"),
+        ("host", "hosts"),
+        ("Hosts", "hosts"),
+        ("organization", "org"),
+        ("ogr", "org"),
+    ],
+)
+def test_a_misspelt_filter_stops_a_verb(
+    known: dict[str, dict[str, Any]], key: str, meant: str
+) -> None:
+    error = _error({"org": "acme", key: "data"}, known)
+    assert error == f"{key} in the pillar is not known: did you mean {meant}?"
+
+
+def test_other_keys_of_the_master_s_pillar_are_no_business_of_a_verb(
+    known: dict[str, dict[str, Any]],
+) -> None:
+    asked = {"org": "acme", "metis": {}, "mine": 1, "motd": "x", "metis_agent_since": 0}
+    assert metis_verb.request(asked, known)["error"] == ""

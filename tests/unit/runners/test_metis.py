@@ -261,3 +261,10 @@ def test_the_authority_of_an_organization(acme: None) -> None:
         }
     )
     assert metis.ca("other")["retcode"] == 1
+
+
+def test_an_argument_that_is_not_known_is_no_success(acme: None) -> None:
+    for runner in (metis.status, metis.ca):
+        shown = runner("acme", orgs="acme", roles="data", __pub_user="root")
+        assert shown["data"] == "orgs, roles: no such argument; there is org"
+        assert shown["retcode"] == 1
