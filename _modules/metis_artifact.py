@@ -1,29 +1,45 @@
 """
 Download of a release's artifacts: checked over every byte, whole or not at all.
+
+A download that is cut off goes on where it was (HTTP Range), from whatever source answers: only the
+checksum of the whole file decides. requests checks the certificates of servers, and takes a proxy
+from the environment (``HTTPS_PROXY``, ``NO_PROXY``).
 """
 
 import hashlib
 import logging
 import os
 import random
+import re
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import requests
 import salt.exceptions
 import salt.utils.hashutils
+import urllib3
 
 __virtualname__ = "metis_artifact"
 
 log = logging.getLogger(__name__)
 
+# Rounds over all sources in a row without progress.
 ROUNDS = 4
 CONNECT_TIMEOUT = 10
 # Of one read, not of the whole download: a large file may take long, a silent server may not.
 READ_TIMEOUT = 30
+# A server that trickles is as bad as a silent one: bytes that have to come in so many seconds.
+SLOWEST = (64 << 10, 60)
+# Bytes that make a cut download worth another round.
+WORTH = 1 << 20
 CHUNK = 1 << 20
 UNPACK_TIMEOUT = 300
+
+# Called with the bytes that are there, and the bytes that there will be, where that is known.
+Progress = Callable[[int, int | None], None]
 
 
 def checksum(path: str) -> str | None:
@@ -44,41 +60,151 @@ def checksum(path: str) -> str | None:
     return salt.utils.hashutils.get_hash(path, "sha256")
 
 
-def _download(source: str, part: Path, sha256: str) -> str | None:
-    """Fetch one source into ``part``; return what went wrong, or ``None``."""
-    digest = hashlib.sha256()
+class _SourceError(Exception):
+    """A source did not give the right bytes; what it did is the text."""
+
+
+def _download(
+    session: requests.Session, source: str, part: Path, sha256: str | None, progress: Progress
+) -> str:
+    """
+    Fetch what ``part`` lacks from one source; return the checksum of the whole.
+
+    On a failure that another try can mend, ``part`` keeps what is there; what is wrong, it loses.
+    """
+    if source.startswith("salt://"):
+        _copy_from_salt(source, part)
+    else:
+        try:
+            _stream(session, source, part, progress)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as err:
+            raise _SourceError(f"{source}: {_told(err)}") from err
+    found = _hash(part)
+    if sha256 is not None and found != sha256:
+        _drop(part)
+        raise _SourceError(f"{source}: has sha256 {found}, not {sha256}")
+    return found
+
+
+def _told(error: Exception) -> str:
+    """What went wrong, in a line."""
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return f"its certificate is not trusted: {text.rpartition('certificate verify failed')[2]}"
+    if "Read timed out" in text:
+        return f"said nothing for {READ_TIMEOUT} s"
+    return text.partition("\n")[0]
+
+
+def _drop(part: Path) -> None:
+    os.truncate(part, 0)
+
+
+def _hash(part: Path) -> str:
+    with open(part, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stream(session: requests.Session, source: str, part: Path, progress: Progress) -> None:
+    have = part.stat().st_size
+    # Compressed on the way, nobody could say where to go on.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     timeout = (CONNECT_TIMEOUT, READ_TIMEOUT)
+    with session.get(source, stream=True, timeout=timeout, headers=headers) as answer:
+        if have and answer.status_code == requests.codes.requested_range_not_satisfiable:
+            # There is nothing behind what we have: it is the whole, or of another file.
+            length = re.fullmatch(r"bytes \*/(\d+)", answer.headers.get("Content-Range", ""))
+            if length and int(length[1]) == have:
+                return
+            _drop(part)
+            raise _SourceError(f"{source}: has nothing behind byte {have}; begun anew")
+        answer.raise_for_status()
+        if have and answer.status_code == requests.codes.partial_content:
+            given = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
+            if not given or int(given[1]) != have:
+                _drop(part)
+                raise _SourceError(f"{source}: gives another part than the one it was asked for")
+        elif answer.status_code == requests.codes.ok:
+            # It does not know Range, and gives the whole.
+            have = 0
+        else:
+            raise _SourceError(f"{source}: answers {answer.status_code}, which is no file")
+        told = answer.headers.get("Content-Length", "")
+        total = have + int(told) if told.isdigit() else None
+        with open(part, "r+b") as file:
+            file.truncate(have)
+            file.seek(have)
+            _receive(answer, file, source, have, total, progress)
+
+
+def _receive(
+    answer: requests.Response,
+    file: Any,
+    source: str,
+    have: int,
+    total: int | None,
+    progress: Progress,
+) -> None:
+    least, seconds = SLOWEST
+    since, then = time.monotonic(), have
     try:
-        with requests.get(source, stream=True, timeout=timeout) as answer:
-            answer.raise_for_status()
-            with open(part, "wb") as file:
-                for chunk in answer.iter_content(CHUNK):
-                    digest.update(chunk)
-                    file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-    except requests.RequestException as err:
-        return f"{source}: {err}"
-    if digest.hexdigest() != sha256:
-        return f"{source}: has sha256 {digest.hexdigest()}, not {sha256}"
-    return None
+        # What there is, and not as much as was asked for: that may never come.
+        while chunk := answer.raw.read1(CHUNK, decode_content=True):
+            file.write(chunk)
+            have += len(chunk)
+            progress(have, total)
+            if have - then >= least:
+                since, then = time.monotonic(), have
+            elif time.monotonic() - since > seconds:
+                raise _SourceError(f"{source}: gives less than {least} bytes in {seconds} s")
+    finally:
+        file.flush()
+        os.fsync(file.fileno())
 
 
-def fetch(path: str, sources: list[str], sha256: str, mode: str = "0644") -> None:
+def _copy_from_salt(source: str, part: Path) -> None:
+    """From the master's file server, which the minion speaks to anyway."""
+    # It knows no part of a file.
+    _drop(part)
+    try:
+        got = __salt__["cp.get_file"](source, str(part))
+    except salt.exceptions.SaltException as err:
+        raise _SourceError(f"{source}: {err}") from err
+    if not got:
+        raise _SourceError(f"{source}: the master's file server does not have it")
+
+
+def fetch(
+    path: str,
+    sources: list[str],
+    sha256: str,
+    mode: str = "0644",
+    part: str | None = None,
+    progress: Progress | None = None,
+    proxy: bool = True,
+) -> None:
     """
     Download an artifact, from the first source that gives the right bytes.
 
-    Every source is tried in turn, up to four rounds, with random pauses between the rounds that
-    grow (up to 1, 2, 4 s). ``path`` appears only when every byte is there and right.
+    Every source is tried in turn, round after round, with random pauses between the rounds that
+    grow (up to 1, 2, 4 s); four rounds in a row that bring nothing end it. ``path`` appears only
+    when every byte is there and right.
 
     path
         Where it shall stand; its directory must exist.
     sources
-        URLs, in the order of preference.
+        Addresses in the order of preference: ``http://``, ``https://`` or ``salt://``.
     sha256
         Of the whole file, in hex.
     mode
         Of the file, in octal.
+    part
+        Where a download that was cut off is kept, to go on with at the next call; the same file
+        system as ``path``. Without it nothing is kept.
+    progress
+        Called with the bytes that are there, and how many there will be or ``None``.
+    proxy
+        Whether a proxy that the environment names is used.
 
     Raises ``CommandExecutionError`` with what each source answered, when none gave the right bytes,
     and at once where the file cannot be written.
@@ -89,41 +215,102 @@ def fetch(path: str, sources: list[str], sha256: str, mode: str = "0644") -> Non
 
         salt demo1 metis_artifact.fetch /tmp/consul.zip '[https://...]' 2b2f...
     """
-    target = Path(path)
+    _fetch(Path(path), sources, sha256, mode, part, progress, proxy)
+
+
+def fetch_unchecked(
+    path: str, sources: list[str], part: str | None = None, progress: Progress | None = None
+) -> str:
+    """
+    Download what nobody knows the checksum of, to be looked at; never to be used as it is.
+
+    path
+        Where it shall stand, mode 0600; its directory must exist.
+    sources
+        Addresses in the order of preference.
+    part
+        As of ``fetch``.
+    progress
+        As of ``fetch``.
+
+    Returns its sha256. Raises what ``fetch`` raises.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_artifact.fetch_unchecked /root/carrier '[https://...]'
+    """
+    return _fetch(Path(path), sources, None, "0600", part, progress, True)
+
+
+def _fetch(
+    target: Path,
+    sources: list[str],
+    sha256: str | None,
+    mode: str,
+    kept: str | None,
+    progress: Progress | None,
+    proxy: bool,
+) -> str:
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        os.close(handle)
-        part = Path(name)
+        if kept:
+            part = Path(kept)
+            part.touch(0o600)
+        else:
+            handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+            os.close(handle)
+            part = Path(name)
         try:
-            errors = _rounds(sources, part, sha256)
-            if errors is None:
+            with requests.Session() as session:
+                session.trust_env = proxy
+                found = _rounds(session, sources, part, sha256, progress or _nobody)
+            if isinstance(found, str):
                 part.chmod(int(mode, 8))
                 os.replace(part, target)
-                return
+                return found
         finally:
-            part.unlink(missing_ok=True)
+            if not kept or (part.exists() and part.stat().st_size == 0):
+                part.unlink(missing_ok=True)
     except OSError as err:
         raise salt.exceptions.CommandExecutionError(
             f"{target} cannot be written: {err.strerror}"
         ) from err
     raise salt.exceptions.CommandExecutionError(
-        f"{target.name} could not be downloaded in {ROUNDS} rounds: " + "; ".join(errors)
+        f"{target.name} could not be downloaded in {ROUNDS} rounds: "
+        + ("; ".join(found) or "no source is known")
     )
 
 
-def _rounds(sources: list[str], part: Path, sha256: str) -> list[str] | None:
-    """Ask one source after the other; return the last round's errors, or ``None``."""
+def _nobody(have: int, total: int | None) -> None:
+    """Be told of progress."""
+
+
+def _rounds(
+    session: requests.Session,
+    sources: list[str],
+    part: Path,
+    sha256: str | None,
+    progress: Progress,
+) -> str | list[str]:
+    """Ask one source after the other; return the checksum, or the last round's errors."""
     errors: list[str] = []
-    for number in range(ROUNDS):
-        if number:
-            time.sleep(random.uniform(0.1, 2 ** (number - 1)))
+    failed = 0
+    most = part.stat().st_size
+    while failed < ROUNDS:
+        if errors:
+            time.sleep(random.uniform(0.1, 2 ** max(failed - 1, 0)))
         errors = []
         for source in sources:
-            error = _download(source, part, sha256)
-            if error is None:
-                return None
-            log.info("metis_artifact: %s", error)
-            errors.append(error)
+            try:
+                return _download(session, source, part, sha256, progress)
+            except _SourceError as err:
+                log.info("metis_artifact: %s", err)
+                errors.append(str(err))
+        size = part.stat().st_size
+        # Who cuts every download gives all of it in the end.
+        failed = 0 if size >= most + WORTH else failed + 1
+        most = max(most, size)
     return errors
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import threading
 from collections.abc import Callable
@@ -17,6 +18,8 @@ class Loopback:
     def __init__(self) -> None:
         self.answers: list[Answer] = []
         self.asked: list[str] = []
+        # The part that each request asked for, empty where it was the whole.
+        self.ranges: list[str] = []
         # For answers that wait: set when the test is over.
         self.over = threading.Event()
         outer = self
@@ -38,6 +41,7 @@ class Loopback:
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         number = len(self.asked)
         self.asked.append(f"{handler.command} {handler.path}")
+        self.ranges.append(handler.headers.get("Range", ""))
         handler.close_connection = True
         self.answers[min(number, len(self.answers) - 1)](handler)
 
@@ -116,3 +120,63 @@ def cuts_in_a_chunk(body: bytes) -> Answer:
 
 def says_nothing(handler: BaseHTTPRequestHandler) -> None:
     """End the connection without a word."""
+
+
+def serves(body: bytes, cut: int | None = None) -> Answer:
+    """Answer as a good server does: with what is asked for of a body.
+
+    Args:
+        body: the whole of it.
+        cut: bytes after which the connection ends.
+    """
+
+    def given(handler: BaseHTTPRequestHandler) -> None:
+        asked = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
+        begin = int(asked[1]) if asked else 0
+        if asked and begin >= len(body):
+            handler.send_response(416)
+            handler.send_header("Content-Range", f"bytes */{len(body)}")
+            handler.end_headers()
+            return
+        handler.send_response(206 if asked else 200)
+        if asked:
+            handler.send_header("Content-Range", f"bytes {begin}-{len(body) - 1}/{len(body)}")
+        handler.send_header("Content-Length", str(len(body) - begin))
+        handler.end_headers()
+        handler.wfile.write(body[begin : None if cut is None else begin + cut])
+
+    return given
+
+
+def gives_another_part(body: bytes) -> Answer:
+    """Answer with a part that nobody asked for."""
+
+    def given(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(206)
+        handler.send_header("Content-Range", f"bytes 1-{len(body) - 1}/{len(body)}")
+        handler.send_header("Content-Length", str(len(body) - 1))
+        handler.end_headers()
+        handler.wfile.write(body[1:])
+
+    return given
+
+
+def refuses_the_range(handler: BaseHTTPRequestHandler) -> None:
+    """Answer that there is no such part, and nothing more."""
+    handler.send_response(416)
+    handler.end_headers()
+
+
+def trickles(body: bytes, over: threading.Event) -> Answer:
+    """Answer with a byte now and then, so that no single read is a silent one."""
+
+    def given(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        for number in range(len(body)):
+            handler.wfile.write(body[number : number + 1])
+            if over.wait(0.02):
+                return
+
+    return given

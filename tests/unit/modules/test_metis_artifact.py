@@ -6,6 +6,7 @@ import hashlib
 import os
 import resource
 import socket
+import ssl
 import stat
 import subprocess
 import tarfile
@@ -231,16 +232,189 @@ def test_the_checksum_of_a_file(target: Path) -> None:
     assert metis_artifact.checksum(str(target)) == SHA256
 
 
+# Downloads that go on
+
+
+HALF = f"bytes={len(BODY) // 2}-"
+
+
+def test_a_download_that_was_cut_goes_on_where_it_was(server: Loopback, target: Path) -> None:
+    server.answers = [loopback.serves(BODY, cut=len(BODY) // 2), loopback.serves(BODY)]
+    metis_artifact.fetch(str(target), [server.url()], SHA256)
+    assert target.read_bytes() == BODY
+    assert server.ranges == ["", HALF]
+
+
+def test_another_source_gives_the_rest(
+    server: Loopback, second_server: Loopback, target: Path
+) -> None:
+    server.answers = [loopback.serves(BODY, cut=len(BODY) // 2)]
+    second_server.answers = [loopback.serves(BODY)]
+    metis_artifact.fetch(str(target), [server.url(), second_server.url()], SHA256)
+    assert target.read_bytes() == BODY
+    assert second_server.ranges == [HALF]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        loopback.gives(BODY),
+        loopback.gives_another_part(BODY),
+        loopback.refuses_the_range,
+        loopback.gives(b"", status=204),
+        loopback.serves(BODY[::-1]),
+        loopback.serves(BODY[: len(BODY) // 2]),
+    ],
+    ids=["ignores Range", "another part", "416", "204", "wrong rest", "shorter"],
+)
+def test_a_server_that_does_not_go_on_as_asked_leaves_no_wrong_file(
+    server: Loopback, target: Path, answer: Answer
+) -> None:
+    server.answers = [loopback.serves(BODY, cut=len(BODY) // 2), answer, loopback.serves(BODY)]
+    metis_artifact.fetch(str(target), [server.url()], SHA256)
+    assert target.read_bytes() == BODY
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_who_cuts_every_download_gives_all_of_it_in_the_end(
+    server: Loopback, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metis_artifact, "WORTH", 1 << 18)
+    server.answers = [loopback.serves(BODY, cut=300_000)]
+    metis_artifact.fetch(str(target), [server.url()], SHA256)
+    assert target.read_bytes() == BODY
+    assert len(server.asked) > metis_artifact.ROUNDS
+
+
+def test_a_half_is_kept_where_that_is_asked_for_and_used_the_next_time(
+    server: Loopback, target: Path
+) -> None:
+    part = target.parent / "half"
+    server.answers = [loopback.serves(BODY, cut=len(BODY) // 2), loopback.gives(b"", status=503)]
+    with pytest.raises(CommandExecutionError, match="503"):
+        metis_artifact.fetch(str(target), [server.url()], SHA256, part=str(part))
+    assert part.read_bytes() == BODY[: len(BODY) // 2]
+    server.answers = [loopback.serves(BODY)]
+    metis_artifact.fetch(str(target), [server.url()], SHA256, part=str(part))
+    assert target.read_bytes() == BODY
+    assert server.ranges[-1] == HALF
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_whole_that_was_kept_is_only_looked_at(server: Loopback, target: Path) -> None:
+    part = target.parent / "half"
+    part.write_bytes(BODY)
+    server.answers = [loopback.serves(BODY)]
+    metis_artifact.fetch(str(target), [server.url()], SHA256, part=str(part))
+    assert target.read_bytes() == BODY
+
+
+def test_a_half_of_something_else_is_dropped(server: Loopback, target: Path) -> None:
+    part = target.parent / "half"
+    part.write_bytes(b"x" * 1000)
+    server.answers = [loopback.serves(BODY)]
+    metis_artifact.fetch(str(target), [server.url()], SHA256, part=str(part))
+    assert target.read_bytes() == BODY
+    assert server.ranges == ["bytes=1000-", ""]
+
+
+def test_a_server_that_trickles_is_given_up(
+    server: Loopback, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metis_artifact, "SLOWEST", (1000, 0.1))
+    server.answers = [loopback.trickles(BODY, server.over), loopback.gives(BODY)]
+    metis_artifact.fetch(str(target), [server.url()], SHA256)
+    assert target.read_bytes() == BODY
+
+
+def test_progress_says_what_is_there_and_what_there_will_be(server: Loopback, target: Path) -> None:
+    said: list[tuple[int, int | None]] = []
+    server.answers = [loopback.serves(BODY, cut=len(BODY) // 2), loopback.serves(BODY)]
+    metis_artifact.fetch(
+        str(target), [server.url()], SHA256, progress=lambda *given: said.append(given)
+    )
+    assert said[-1] == (len(BODY), len(BODY))
+    assert said == sorted(said)
+    assert {total for _, total in said} == {len(BODY)}
+
+
+def test_a_server_with_a_certificate_of_its_own_making_is_refused(
+    server: Loopback, target: Path, tmp_path: Path
+) -> None:
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    files = [str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")]
+    subprocess.run(
+        [*made, "-keyout", files[0], "-out", files[1]], check=True, capture_output=True, timeout=60
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files[1], files[0])
+    server.secure(context)
+    server.answers = [loopback.gives(BODY)]
+    said = _failure(target, server.url().replace("http:", "https:"))
+    assert "its certificate is not trusted" in said
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("proxy", [True, False])
+def test_a_proxy_of_the_environment_is_used_where_it_may_be(
+    server: Loopback, target: Path, monkeypatch: pytest.MonkeyPatch, proxy: bool
+) -> None:
+    monkeypatch.setenv("http_proxy", server.url(""))
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setattr(metis_artifact, "ROUNDS", 1)
+    server.answers = [loopback.gives(BODY)]
+    try:
+        # Nothing is called so; only the proxy could know.
+        metis_artifact.fetch(str(target), ["http://store.invalid/x"], SHA256, proxy=proxy)
+    except CommandExecutionError:
+        assert not proxy
+    else:
+        assert proxy
+        assert server.asked == ["GET http://store.invalid/x"]
+
+
+# From Salt's file server
+
+
+IN_SALT = "salt://0.3.0/carrier?saltenv=metis_store"
+
+
+def test_the_master_s_file_server_is_a_source_too(server: Loopback, target: Path) -> None:
+    server.answers = [loopback.gives(BODY[::-1])]
+    metis_artifact.fetch(str(target), [server.url(), IN_SALT], SHA256)
+    assert target.read_bytes() == BODY
+
+
+def test_what_the_file_server_does_not_have_is_told(target: Path) -> None:
+    assert "salt://x/y: the master's file server does not have it" in _failure(target, "salt://x/y")
+
+
+def test_what_has_no_checksum_is_fetched_to_be_looked_at(server: Loopback, target: Path) -> None:
+    server.answers = [loopback.gives(BODY)]
+    assert metis_artifact.fetch_unchecked(str(target), [server.url()]) == SHA256
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
 # Archives
 
 
 @pytest.fixture
 def configure_loader_modules() -> dict[ModuleType, dict[str, Any]]:
+    def get_file(source: str, part: str) -> str:
+        if source != IN_SALT:
+            return ""
+        Path(part).write_bytes(BODY)
+        return part
+
     def run_all(argv: list[str], **_: Any) -> dict[str, Any]:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=20)
         return {"retcode": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
 
-    functions = {"archive.unzip": archive_module.unzip, "cmd.run_all": run_all}
+    functions = {
+        "archive.unzip": archive_module.unzip,
+        "cmd.run_all": run_all,
+        "cp.get_file": get_file,
+    }
     return {
         archive_module: {"__salt__": functions},
         metis_artifact: {"__salt__": functions},
