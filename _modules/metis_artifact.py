@@ -282,6 +282,43 @@ def _fetch(
     )
 
 
+def cpu() -> str:
+    """
+    Which builds this host's processor can run: ``avx2`` or ``no_avx2``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_artifact.cpu
+    """
+    return "avx2" if "avx2" in __grains__.get("cpu_flags", []) else "no_avx2"
+
+
+def sources(store: dict[str, Any], stored: str) -> list[str]:
+    """
+    Where a host gets what is in the master's store: over HTTP, else from Salt's file server.
+
+    store
+        ``address``, or ``None`` where the minion reaches its master, and ``port``.
+    stored
+        The file's path in the store.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_artifact.sources '{address: null, port: 8014}' 0.3.0/carrier
+    """
+    address = store["address"] or __opts__.get("master_ip") or __opts__["master"]
+    if ":" in address:
+        address = f"[{address.strip('[]')}]"
+    return [
+        f"http://{address}:{store['port']}/{stored}",
+        f"salt://{stored}?saltenv=metis_store",
+    ]
+
+
 def _nobody(have: int, total: int | None) -> None:
     """Be told of progress."""
 

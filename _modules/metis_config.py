@@ -68,7 +68,8 @@ def environment_mark(release: Data) -> str:
         salt-run salt.cmd metis_config.environment_mark '{"artifacts": {}}'
     """
     built_of = [
-        artifact["sha256"]
+        # Not known before metis.prepare has asked for it.
+        artifact["sha256"] or ""
         for artifact in release["artifacts"].values()
         if artifact["kind"] in ("wheel", "wheelhouse")
     ]

@@ -450,6 +450,15 @@ if HAS_PYDANTIC:
         address: _Address = pydantic.Field(description="Where carrier reaches it.")
         port: _AnyPort = pydantic.Field(description="gRPC, TCP.")
 
+    class _Store(_Section):
+        """The release's artifacts on the master, as hosts fetch them over HTTP."""
+
+        address: _Address | None = pydantic.Field(
+            None,
+            description="Where the hosts reach it. Where they reach the master, where not given.",
+        )
+        port: _Port = pydantic.Field(8014, description="HTTP, TCP, on the master.")
+
     class _Paths(_Section):
         """Absolute paths on every host; each role has a folder of its name in each of these."""
 
@@ -482,6 +491,7 @@ if HAS_PYDANTIC:
         hosts: dict[_HostName, _Host] = pydantic.Field(
             min_length=1, description="The organization's machines, by the ids of their minions."
         )
+        store: _Store = _Store()
         paths: _Paths = _Paths()
         consul: _Consul = _Consul()
         carrier: _Carrier = _Carrier()

@@ -129,7 +129,8 @@ def _fault(place: str, problem: str, fix: str, value: Any = None) -> dict[str, A
 
 def release(name: str) -> dict[str, Any] | None:
     """
-    The content of a release file, or ``None`` where there is no such file.
+    The content of a release file with the checksums that are pinned in the master's store, or
+    ``None`` where there is no such file.
 
     name
         The release: the file's name without ``.yaml``.
@@ -141,7 +142,7 @@ def release(name: str) -> dict[str, Any] | None:
         salt-run salt.cmd metis_orgs.release 0.3.0
     """
     path = _files("releases", ".yaml").get(name)
-    return _render(path) if path else None
+    return __salt__["metis_pins.merged"](_render(path)) if path else None
 
 
 def form(data: Any) -> dict[str, Any]:

@@ -30,9 +30,12 @@ def __virtual__() -> str | tuple[bool, str]:
 
 if HAS_PYDANTIC:
     _FileName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$")]
+    _ReleaseName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     _InnerPath = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+/-]*$")]
     _Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
     _Source = Annotated[str, pydantic.Field(pattern=r"^https?://\S+$")]
+    # Nothing but the certificate says that the checksums are the publisher's.
+    _SafeSource = Annotated[str, pydantic.Field(pattern=r"^https://\S+$")]
     _Key = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_/.-]+$")]
     _Module = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")]
     _Name = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_]+$")]
@@ -55,6 +58,9 @@ if HAS_PYDANTIC:
         database: _Name
         context_path: _Path
 
+    class _Checksums(_Section):
+        sources: list[_SafeSource] = pydantic.Field(min_length=1)
+
     class _Artifact(_Section):
         version: str
         kind: Literal["binary", "jar", "sql", "tar", "wheel", "wheelhouse", "zip"]
@@ -63,7 +69,11 @@ if HAS_PYDANTIC:
         unpacks: _InnerPath | None = None
         # Not known: the topology says who needs it all the same.
         sha256: _Sha256 | None
+        # A file of the publisher's that says it.
+        checksums: _Checksums | None = None
         sources: list[_Source]
+        # The processor that it is built for, where there are two builds.
+        cpu: Literal["avx2", "no_avx2"] | None = None
 
         @pydantic.model_validator(mode="after")
         def _says_what_it_holds(self) -> "_Artifact":
@@ -73,8 +83,14 @@ if HAS_PYDANTIC:
                 )
             return self
 
+        @pydantic.model_validator(mode="after")
+        def _is_built_twice(self) -> "_Artifact":
+            if self.cpu and self.kind != "wheel":
+                raise ValueError("has a cpu, which only a wheel can have")
+            return self
+
     class _Release(_Section):
-        release: str
+        release: _ReleaseName
         kv: _Kv
         fighter: _Fighter
         admin: _Admin
@@ -106,15 +122,38 @@ def faults(name: str, data: Any) -> list[str]:
     if read.release != name:
         found.append(f"release is {read.release}, and the file is called {name}.yaml")
     found += [f"artifacts.{wanted} is missing" for wanted in _NAMED if wanted not in read.artifacts]
-    files: dict[tuple[str, str], str] = {}
+    artifacts = data["artifacts"]
+    # On a host, and in the master's store, where it is under the release and not under a role.
+    files: dict[str, str] = {}
     for artifact_name, artifact in read.artifacts.items():
-        for role in artifact.roles:
-            other = files.setdefault((role, artifact.file), artifact_name)
-            if other != artifact_name:
-                problem = f"is that of artifacts.{other} too: {artifact.file}"
-                found.append(f"artifacts.{artifact_name}.file {problem}")
-                break
+        called = __salt__["metis_release.family"](artifact_name, artifacts[artifact_name])
+        if artifact.cpu:
+            found += _build_faults(read.artifacts, artifact_name, called)
+        other = files.setdefault(artifact.file, called)
+        if other != called:
+            problem = f"is that of artifacts.{other} too: {artifact.file}"
+            found.append(f"artifacts.{artifact_name}.file {problem}")
     return found
+
+
+def _build_faults(artifacts: dict[str, Any], name: str, called: str) -> list[str]:
+    """What keeps an artifact from being one of two builds."""
+    own = artifacts[name]
+    if called in artifacts and name != called:
+        return [f"artifacts.{called} is there beside its builds, of which {name} is one"]
+    if name == called:
+        return [f"artifacts.{name} has cpu: {own.cpu}, so its name must end in _{own.cpu}"]
+    other_name = f"{called}_{'no_avx2' if own.cpu == 'avx2' else 'avx2'}"
+    other = artifacts.get(other_name)
+    if other is None:
+        return [f"artifacts.{other_name} is missing, the build for other processors than {name}"]
+    facts = ("file", "kind", "roles", "version")
+    return [
+        f"artifacts.{name}.{fact} is not that of artifacts.{other_name}"
+        for fact in facts
+        # Told once.
+        if own.cpu == "avx2" and getattr(own, fact) != getattr(other, fact)
+    ]
 
 
 def _said(item: Any) -> str:

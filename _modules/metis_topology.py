@@ -85,9 +85,6 @@ FORBIDDEN_DIRECTORIES = {
     for folder in folders.split()
 }
 
-# What a host must know of an artifact.
-_ARTIFACT_KEYS = ("kind", "file", "sha256", "sources", "unpacks")
-
 # systemd units of an instance, in the order in which they start. MariaDB and nginx are the
 # distribution's own services, which the admin role configures and runs.
 UNITS = {
@@ -450,12 +447,14 @@ def _release_faults(release: dict[str, Any], found: list[dict[str, Any]]) -> lis
         _fault(
             "release",
             f"names {release['release']}, whose artifact {name} has no checksum",
-            f"put its sha256 into pillar/releases/{release['release']}.yaml once it is known "
-            "to be right, or name another release",
+            f"look at it and pin it: salt-run metis.pin release={release['release']} "
+            f"artifact={name}; or name another release",
             artifact["file"],
         )
         for name, artifact in release["artifacts"].items()
-        if wanted & set(artifact["roles"]) and not artifact.get("sha256")
+        if wanted & set(artifact["roles"])
+        # Where its publisher tells the checksum, metis.prepare asks for it.
+        and not (artifact.get("sha256") or artifact.get("checksums"))
     ]
 
 
@@ -474,9 +473,10 @@ def build(name: str, form: dict[str, Any], release: dict[str, Any] | None) -> di
     is ``None`` where there are faults: those of the form and those found here, but for what only
     follows from the former. ``claims`` is what no other organization may have, for ``clashes``;
     ``instances`` are those that could be read, whatever is at fault.
-    A topology has ``org``, ``cluster_name``, ``release``, ``paths``, ``data_center``, ``hosts``
-    (name to address), ``instances`` (mappings with ``id``, ``role``, ``host``, ``address``,
-    ``units``, ``service``, ``settings``) and ``agent``, the consul agent that all programs use.
+    A topology has ``org``, ``cluster_name``, ``release``, ``paths``, ``data_center``, ``store``,
+    ``hosts`` (name to address), ``instances`` (mappings with ``id``, ``role``, ``host``,
+    ``address``, ``units``, ``service``, ``settings``) and ``agent``, the consul agent that all
+    programs use.
 
     CLI Example:
 
@@ -521,6 +521,7 @@ def build(name: str, form: dict[str, Any], release: dict[str, Any] | None) -> di
         "release": release["release"],
         "paths": org["paths"],
         "data_center": org["data_center"],
+        "store": org["store"],
         "hosts": {host_name: host["address"] for host_name, host in org["hosts"].items()},
         "instances": found,
         "agent": {
@@ -643,9 +644,9 @@ def view(
     host
         A host of the topology.
 
-    Returns ``{"org", "host", "address", "release", "paths", "agent", "roles"}``; ``roles`` has for
-    each role of the host its system user, directories, artifacts and ``instances``, each with the
-    content of its configuration.
+    Returns ``{"org", "host", "address", "release", "paths", "store", "agent", "roles"}``; ``roles``
+    has for each role of the host its system user, directories, artifacts and ``instances``, each
+    with the content of its configuration.
 
     CLI Example:
 
@@ -671,6 +672,7 @@ def view(
         "address": topology["hosts"][host],
         "release": topology["release"],
         "paths": topology["paths"],
+        "store": topology["store"],
         "agent": topology["agent"],
         "roles": roles,
     }
@@ -692,11 +694,7 @@ def _role_view(topology: dict[str, Any], release: dict[str, Any], role: str) -> 
         "configuration": f"{paths['configuration']}/{role}",
         "data": f"{paths['data']}/{role}",
         "logs": f"{paths['logs']}/{role}",
-        "artifacts": {
-            name: {key: artifact.get(key) for key in _ARTIFACT_KEYS}
-            for name, artifact in release["artifacts"].items()
-            if role in artifact["roles"]
-        },
+        "artifacts": __salt__["metis_release.on_host"](release, role),
         "facts": facts,
         "instances": [],
     }

@@ -81,12 +81,14 @@ def _phase(function: Callable[..., State]) -> Callable[..., State]:
 
 
 @_phase
-def guarded(name: str) -> State:
+def guarded(name: str, hosts: bool = True) -> State:
     """
     The organization's file is valid, every host answers and has this project's modules.
 
     name
         What the state is called.
+    hosts
+        Whether the hosts are asked at all.
     """
     atexit.register(_leave_returners)
     ret = _run(name)
@@ -97,13 +99,16 @@ def guarded(name: str) -> State:
     if request["error"]:
         return _fail(ret, [request["error"]])
     run |= request
-    hosts = sorted({instance["host"] for instance in run["instances"]})
+    named = sorted({instance["host"] for instance in run["instances"]})
     _say(
         f"organization {run['org']}, release {run['topology']['release']}: "
-        f"{len(run['instances'])} instances on {len(hosts)} hosts"
+        f"{len(run['instances'])} instances on {len(named)} hosts"
     )
+    if not hosts:
+        run["ready"] = True
+        return ret | {"comment": f"{run['org']} is valid"}
     wanted = __salt__["metis_host.fingerprint"](__opts__["module_dirs"] + __opts__["states_dirs"])
-    answers = _ready(hosts, wanted)
+    answers = _ready(named, wanted)
     # A new minion does not even know the question.
     new = [h for h, a in answers.items() if "is not available" in str(a["return"])]
     if new:
@@ -113,8 +118,8 @@ def guarded(name: str) -> State:
     if problems:
         return _fail(ret, problems)
     run["ready"] = True
-    _say(f"every host answers: {', '.join(hosts)}")
-    return ret | {"comment": f"{', '.join(hosts)} answer"}
+    _say(f"every host answers: {', '.join(named)}")
+    return ret | {"comment": f"{', '.join(named)} answer"}
 
 
 def _ready(hosts: list[str], wanted: str) -> dict[str, Any]:
@@ -232,6 +237,57 @@ def _unhealthy(hosts: list[str], roles: list[str]) -> list[str]:
         for instance in seen.get(host, [])
         if instance["role"] in roles and not instance["healthy"]
     ]
+
+
+@_phase
+def stored(name: str) -> State:
+    """
+    Every artifact that the roles need is in the master's store, and right.
+
+    name
+        What the state is called.
+    """
+    ret = _run(name)
+    run = __context__["metis"]
+    if not run["ready"]:
+        return ret | _NOT_TRIED
+    begun = time.monotonic()
+    release = __salt__["metis_orgs.release"](run["topology"]["release"])
+    roles = sorted({instance["role"] for instance in run["instances"]})
+    done = __salt__["metis_store.fill"](release, roles, _say, __opts__["test"])
+    ret["changes"] = done["changes"]
+    if done["problems"]:
+        run["ready"] = False
+        return _fail(ret, done["problems"])
+    count = len(done["changes"])
+    word = "would be fetched" if __opts__["test"] else "fetched"
+    what = f"{count} artifacts {word}" if count else "all is there"
+    _say(f"{name}: {what}, {time.monotonic() - begun:.1f} s")
+    return ret | {"result": None if count and __opts__["test"] else True, "comment": what}
+
+
+@_phase
+def served(name: str) -> State:
+    """
+    The master's store is served to the hosts of all its organizations.
+
+    name
+        What the state is called.
+    """
+    ret = _run(name)
+    run = __context__["metis"]
+    if not run["ready"]:
+        return ret | _NOT_TRIED
+    begun = time.monotonic()
+    orgs = __pillar__["metis"]["orgs"].values()
+    stores = [org["topology"]["store"] for org in orgs if org["topology"]]
+    done: State = __states__["metis_store.served"](name, stores)
+    if done["result"] is False:
+        run["ready"] = False
+        return _fail(ret, [done["comment"]]) | {"changes": done["changes"]}
+    what = done["comment"] if done["changes"] else "unchanged"
+    _say(f"{name}: {what}, {time.monotonic() - begun:.1f} s")
+    return done
 
 
 @_phase

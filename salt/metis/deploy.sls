@@ -6,6 +6,14 @@ The organization's file is valid and its hosts answer:
   metis.guarded:
     - failhard: True
 
+The release is in the master's store:
+  metis.stored:
+    - failhard: True
+
+The store is served:
+  metis.served:
+    - failhard: True
+
 Everything is installed and configured:
   metis.reached:
     - to: configured

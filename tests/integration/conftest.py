@@ -32,6 +32,7 @@ def _drop_in(configuration: Path, pillar_root: Path) -> None:
     (folder / "metis.conf").write_text(text.replace("/srv/metis", str(REPOSITORY)))
     (folder / "own.conf").write_text(
         f"pillar_roots: {{base: [{REPOSITORY}/pillar, {pillar_root}]}}\n"
+        f"metis_store: {pillar_root.with_name('store')}\n"
     )
 
 

@@ -3,12 +3,13 @@
 import json
 
 import pytest
-import yaml
 
 from tests.render.compiler import ROLES, Data
-from tests.render.matrix import EVERYTHING, FILES, OTHER, PLACES, RELEASES, Matrix
+from tests.render.matrix import EVERYTHING, FILES, OTHER, PLACES, Matrix, release
 from tests.render.test_files import UNITS, each_place
 
+# Organizations of the releases that somebody else published.
+PUBLISHED = ("release-0-3-0", "release-0-4-0")
 # What the distribution's packages bring, with units of their own.
 FOREIGN = {"mariadb.service", "nginx.service"}
 
@@ -82,10 +83,10 @@ def test_a_program_that_starts_is_then_seen_to_be_well(
     assert {c["service"]["id"] for c in gates if c["fun"] == "service_passing"} == services
 
 
-@pytest.mark.parametrize("organization", [EVERYTHING[0], OTHER])
+@pytest.mark.parametrize("organization", [EVERYTHING[0], OTHER, *PUBLISHED])
 def test_every_artifact_of_a_release_is_fetched_and_used(matrix: Matrix, organization: str) -> None:
     pillar = matrix.pillars(organization)
-    release = pillar["metis_master"]["metis"]["orgs"][organization]["topology"]["release"]
+    named = pillar["metis_master"]["metis"]["orgs"][organization]["topology"]["release"]
     places = [place for place in PLACES if place[0] == organization]
     fetched: dict[str, Data] = {}
     used = ""
@@ -104,19 +105,18 @@ def test_every_artifact_of_a_release_is_fetched_and_used(matrix: Matrix, organiz
         for artifact in role["artifacts"].values()
     }
     assert set(fetched) == set(artifacts)
-    assert len(artifacts) == len(_release(matrix, organization)["artifacts"])
+    declared = release(named)["artifacts"].values()
+    assert set(artifacts) == {artifact["file"] for artifact in declared}
     for file, chunk in fetched.items():
-        assert f"/releases/{release}/" in chunk["name"]
-        assert chunk["sha256"] == artifacts[file]["sha256"]
-        assert chunk["sources"] == artifacts[file]["sources"]
+        assert f"/releases/{named}/" in chunk["name"]
+        for fact in ("sha256", "stored", "builds"):
+            assert chunk[fact] == artifacts[file][fact]
+        assert chunk["store"] == {"address": None, "port": 8014} or organization == OTHER
+        every = [chunk] if chunk["builds"] is None else chunk["builds"].values()
+        assert sorted(build["sha256"] for build in every) == sorted(
+            artifact["sha256"] for artifact in declared if artifact["file"] == file
+        )
         assert file in used, f"{file} is fetched, and nothing uses it"
-
-
-def _release(matrix: Matrix, organization: str) -> Data:
-    topology = matrix.pillars(organization)["metis_master"]["metis"]["orgs"][organization]
-    text = (RELEASES / f"{topology['topology']['release']}.yaml").read_text()
-    read: Data = yaml.safe_load(text)
-    return read
 
 
 @pytest.mark.parametrize("role", ROLES)

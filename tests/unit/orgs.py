@@ -13,6 +13,7 @@ import yaml
 from _modules import (
     metis_config,
     metis_orgfile,
+    metis_release,
     metis_releasefile,
     metis_topology,
     metis_verb,
@@ -130,6 +131,15 @@ def by_salts_name(*modules: ModuleType) -> dict[str, Callable[..., Any]]:
 
 def wired() -> dict[ModuleType, dict[str, Any]]:
     """Give what `configure_loader_modules` needs for the pure modules."""
-    pure = (metis_config, metis_orgfile, metis_releasefile, metis_topology, metis_verb)
+    pure = (
+        metis_config,
+        metis_orgfile,
+        metis_release,
+        metis_releasefile,
+        metis_topology,
+        metis_verb,
+    )
     functions = by_salts_name(*pure)
+    # No store, no pins.
+    functions["metis_pins.merged"] = lambda release: release
     return {module: {"__salt__": functions} for module in pure}

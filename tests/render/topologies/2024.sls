@@ -8,6 +8,7 @@ metis:
     first: {address: 192.0.2.1, roles: [consul, carrier, data]}
     second: {address: 192.0.2.2, roles: [consul, admin, compute]}
     third: {address: 192.0.2.3, roles: [consul, ice_via]}
+  store: {address: store.other.example, port: 18014}
   paths:
     programs: /srv/other/programs
     configuration: /srv/other/configuration

@@ -43,6 +43,7 @@ def test_every_default_is_filled_in() -> None:
         "release",
         "data_center",
         "hosts",
+        "store",
         "paths",
         *metis_orgfile.ROLES,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -12,9 +13,16 @@ import yaml
 
 from _modules import metis_releasefile
 from tests.render.matrix import RELEASES
+from tests.unit import orgs
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 FILES = [*sorted((REPOSITORY / "pillar/releases").glob("*.yaml")), *sorted(RELEASES.glob("*.yaml"))]
+
+
+@pytest.fixture
+def configure_loader_modules() -> dict[ModuleType, dict[str, Any]]:
+    return orgs.wired()
+
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -23,6 +31,31 @@ Change = Callable[[dict[str, Any]], Any]
 def right() -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load((RELEASES / "sandbox.yaml").read_text())
     return found
+
+
+def _two_builds(release: dict[str, Any]) -> dict[str, Any]:
+    """The artifacts of a release, with two builds of a wheel among them."""
+    artifacts: dict[str, Any] = release["artifacts"]
+    wheel = artifacts.pop("metis_dcv")
+    for cpu in ("avx2", "no_avx2"):
+        artifacts[f"dcv_{cpu}"] = wheel | {"cpu": cpu}
+    return artifacts
+
+
+def test_two_builds_of_a_wheel_are_right(right: dict[str, Any]) -> None:
+    _two_builds(right)
+    assert metis_releasefile.faults("sandbox", right) == []
+
+
+def test_nothing_is_called_as_two_builds_are(right: dict[str, Any]) -> None:
+    _two_builds(right)["dcv"] = right["artifacts"]["carrier"] | {"file": "dcv"}
+    assert metis_releasefile.faults("sandbox", right)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", ""])
+def test_a_release_is_called_as_a_folder_can_be(right: dict[str, Any], name: str) -> None:
+    (fault,) = metis_releasefile.faults(name, right | {"release": name})
+    assert fault.startswith("release: string should match pattern")
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
@@ -50,6 +83,17 @@ def test_the_files_of_the_repository_are_right(file: Path) -> None:
         (lambda r: r["kv"].pop("datacenter"), "kv.datacenter is missing"),
         (lambda r: r["admin"].update(database="a; b"), "admin.database"),
         (lambda r: r["fighter"].update(python="python3"), "fighter.python"),
+        (lambda r: r["artifacts"]["carrier"].update(cpu="avx2"), "carrier: has a cpu, which only"),
+        (
+            lambda r: r["artifacts"]["carrier"].update(checksums={"sources": ["http://x/sums"]}),
+            "artifacts.carrier.checksums.sources.0: string",
+        ),
+        (lambda r: r["artifacts"]["metis_dcv"].update(cpu="avx2"), "name must end in _avx2"),
+        (
+            lambda r: _two_builds(r).pop("dcv_no_avx2"),
+            "artifacts.dcv_no_avx2 is missing, the build",
+        ),
+        (lambda r: _two_builds(r)["dcv_avx2"].update(version="1"), "dcv_avx2.version is not that"),
         (lambda r: r.update(release="0.3.0"), "release is 0.3.0, and the file is called sandbox"),
     ],
 )

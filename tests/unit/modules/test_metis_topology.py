@@ -531,7 +531,7 @@ def test_an_artifact_without_checksum_is_not_installed(checksum: str | None) -> 
     (fault,) = _faults(orgs.org_file(), release)
     assert (fault["place"], fault["value"]) == ("release", "admin.jar")
     assert "artifact admin_jar has no checksum" in fault["problem"]
-    assert "pillar/releases/0.3.0.yaml" in fault["fix"]
+    assert "salt-run metis.pin release=0.3.0 artifact=admin_jar" in fault["fix"]
     assert _faults(orgs.org_file(admin={"enabled": False}), release) == []
 
 
@@ -596,6 +596,7 @@ def test_a_host_knows_itself_and_the_agent() -> None:
         "host": "h4",
         "address": "10.0.0.4",
         "release": "0.3.0",
+        "store": {"address": None, "port": 8014},
         "agent": {"host": "h1", "address": "10.0.0.1", "port": 8500},
     }
 
@@ -682,7 +683,8 @@ def test_a_role_has_its_own_artifacts_and_facts() -> None:
             "kind": "jar",
             "file": "admin.jar",
             "sha256": orgs.SHA256,
-            "sources": ["https://releases.example/admin.jar"],
+            "stored": "0.3.0/admin.jar",
+            "builds": None,
             "unpacks": None,
         }
     }

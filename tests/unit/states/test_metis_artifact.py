@@ -18,13 +18,15 @@ from tests.unit import loopback, orgs
 from tests.unit.loopback import Loopback
 from tests.unit.states.predicted import told_and_done
 
+STORED = "0.3.0/carrier"
+
 BODY = b"\x7fELF and so on"
 SHA256 = hashlib.sha256(BODY).hexdigest()
 
 
 @pytest.fixture
 def configure_loader_modules(
-    opts: dict[str, Any], file_managed: Any
+    opts: dict[str, Any], file_managed: Any, grains: dict[str, Any]
 ) -> dict[ModuleType, dict[str, Any]]:
     functions = orgs.by_salts_name(module)
     own = {
@@ -33,7 +35,23 @@ def configure_loader_modules(
         "__states__": {"file.managed": file_managed},
     }
     archives = {"__salt__": {"archive.unzip": archive_module.unzip}}
-    return {metis_artifact: own, module: archives, archive_module: archives}
+    # The file server has nothing.
+    made = {"archive.unzip": archive_module.unzip, "cp.get_file": lambda source, part: ""}
+    minion = {"__opts__": {"master": "127.0.0.1"}, "__grains__": grains, "__salt__": made}
+    return {metis_artifact: own, module: minion, archive_module: archives}
+
+
+@pytest.fixture
+def grains() -> dict[str, Any]:
+    return {"cpu_flags": ["sse2", "avx2"]}
+
+
+def _present(server: Loopback, target: Path, sha256: str = SHA256) -> dict[str, Any]:
+    store = {"address": None, "port": server.port}
+    done: dict[str, Any] = metis_artifact.present(
+        str(target), store, STORED, sha256=sha256, mode="0755"
+    )
+    return done
 
 
 @pytest.fixture
@@ -61,31 +79,33 @@ def test_an_artifact_is_downloaded_once(
     old = hashlib.sha256(before).hexdigest() if before else None
 
     def apply() -> dict[str, Any]:
-        return metis_artifact.present(str(target), [server.url()], SHA256, "0755")
+        return _present(server, target)
 
     done = told_and_done(opts, apply, lambda: _look(target))
     assert done["changes"] == {"sha256": {"old": old, "new": SHA256}}
     assert done["name"] == str(target)
     assert _look(target) == [("carrier", BODY, 0o755)]
-    assert len(server.asked) == 1
+    assert server.asked == [f"GET /{STORED}"]
 
 
-def test_a_right_artifact_needs_no_server(opts: dict[str, Any], target: Path) -> None:
+def test_a_right_artifact_needs_no_server(
+    opts: dict[str, Any], server: Loopback, target: Path
+) -> None:
     target.write_bytes(BODY)
     target.chmod(0o755)
 
     def apply() -> dict[str, Any]:
-        return metis_artifact.present(str(target), ["http://127.0.0.1:9/"], SHA256, "0755")
+        return _present(server, target)
 
     assert told_and_done(opts, apply, lambda: _look(target))["changes"] == {}
 
 
-def test_a_changed_mode_is_set_right(opts: dict[str, Any], target: Path) -> None:
+def test_a_changed_mode_is_set_right(opts: dict[str, Any], server: Loopback, target: Path) -> None:
     target.write_bytes(BODY)
     target.chmod(0o600)
 
     def apply() -> dict[str, Any]:
-        return metis_artifact.present(str(target), ["http://127.0.0.1:9/"], SHA256, "0755")
+        return _present(server, target)
 
     assert told_and_done(opts, apply, lambda: _look(target))["changes"] == {"mode": "0755"}
     assert _look(target) == [("carrier", BODY, 0o755)]
@@ -95,18 +115,53 @@ def test_a_download_that_fails_changes_nothing_and_says_why(server: Loopback, ta
     target.write_bytes(b"an older carrier")
     before = _look(target)
     server.answers = [loopback.gives(b"", status=503)]
-    done = metis_artifact.present(str(target), [server.url()], SHA256)
+    done = _present(server, target)
     assert (done["result"], done["changes"]) == (False, {})
     assert "carrier could not be downloaded" in done["comment"]
     assert "503" in done["comment"]
+    assert f"salt://{STORED}?saltenv=metis_store: the master's file server" in done["comment"]
     assert _look(target) == before
 
 
-def test_an_artifact_without_a_checksum_is_refused(target: Path) -> None:
-    done = metis_artifact.present(str(target), ["http://127.0.0.1:9/"], "")
+def test_an_artifact_without_a_checksum_is_refused(server: Loopback, target: Path) -> None:
+    done = _present(server, target, sha256="")
     assert (done["result"], done["changes"]) == (False, {})
     assert "no checksum" in done["comment"]
+    assert "metis.prepare" in done["comment"]
     assert not target.exists()
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(("flags", "build"), [(["avx", "avx2"], "avx2"), (["avx"], "no_avx2")])
+def test_the_processor_decides_which_build_is_taken(
+    server: Loopback, target: Path, grains: dict[str, Any], flags: list[str], build: str
+) -> None:
+    grains["cpu_flags"] = flags
+    other = "no_avx2" if build == "avx2" else "avx2"
+    builds = {
+        build: {"stored": f"0.3.0/{build}/carrier", "sha256": SHA256},
+        other: {"stored": f"0.3.0/{other}/carrier", "sha256": "cd" * 32},
+    }
+    server.answers = [loopback.gives(BODY)]
+    store = {"address": "127.0.0.1", "port": server.port}
+    done = metis_artifact.present(str(target), store, builds=builds)
+    assert done["changes"] == {"sha256": {"old": None, "new": SHA256}}
+    assert server.asked == [f"GET /0.3.0/{build}/carrier"]
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        (None, "http://127.0.0.1:8014/0.3.0/carrier"),
+        ("store.example", "http://store.example:8014/0.3.0/carrier"),
+        ("2001:db8::1", "http://[2001:db8::1]:8014/0.3.0/carrier"),
+    ],
+)
+def test_the_store_is_where_the_master_is_or_where_the_file_says(
+    address: str | None, said: str
+) -> None:
+    found = module.sources({"address": address, "port": 8014}, STORED)
+    assert found == [said, f"salt://{STORED}?saltenv=metis_store"]
 
 
 def test_an_archive_is_unpacked_once(opts: dict[str, Any], target: Path) -> None:
