@@ -2,7 +2,10 @@
 What the operator asks the master for: what there is, and an organization file to begin with.
 """
 
+import functools
+import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import salt.exceptions
@@ -193,6 +196,160 @@ def _import(path: str, org: str | None, to: str | None) -> dict[str, Any]:
         f"""  salt-run state.orchestrate metis.deploy pillar='{{"org": "{made["org"]}"}}'"""
     )
     return _shown("\n".join(lines), 0)
+
+
+def _tell(text: str) -> None:
+    """Say how far something is that takes long."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _release(name: Any) -> dict[str, Any]:
+    """A release file's content, with pins; it has no faults."""
+    cmd = __salt__["salt.cmd"]
+    found: dict[str, Any] | None = cmd("metis_orgs.release", str(name))
+    if found is None:
+        raise salt.exceptions.CommandExecutionError(
+            f"there is no release {name}: no releases/{name}.yaml is in the pillar roots"
+        )
+    faults = cmd("metis_releasefile.faults", str(name), found)
+    if faults:
+        raise salt.exceptions.CommandExecutionError(
+            f"releases/{name}.yaml is wrong: {'; '.join(faults)}"
+        )
+    return found
+
+
+def _reported(function: Callable[..., str]) -> Callable[..., dict[str, Any]]:
+    """A runner that shows a text, and what went wrong with the exit code 1."""
+
+    @functools.wraps(function)
+    def runner(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        try:
+            return _shown(function(*args, **kwargs), 0)
+        except salt.exceptions.SaltException as err:
+            return _shown(str(err), 1)
+
+    return runner
+
+
+@_reported
+def pin(release: str, artifact: str, sha256: str | None = None) -> str:
+    """
+    Pin the checksum of an artifact of which the release file has none.
+
+    release
+        The release.
+    artifact
+        Its name in the release file.
+    sha256
+        The checksum, in hex. Without it, the file is fetched into a quarantine, where nothing uses
+        it, and what it is is shown, with the command that pins it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run metis.pin release=0.3.0 artifact=carrier
+    """
+    cmd = __salt__["salt.cmd"]
+    known = _release(release)
+    if sha256 is None:
+        seen = cmd("metis_pins.inspect", known, artifact, _tell)
+        return "\n".join(
+            [
+                f"{artifact} of {release} is in quarantine, and nothing uses it:",
+                f"  file    {seen['file']}",
+                f"  size    {seen['size']} bytes",
+                f"  looks   {seen['kind']}",
+                f"  sha256  {seen['sha256']}",
+                "look at it, compare the checksum with one that you trust, and then:",
+                f"  salt-run metis.pin release={release} artifact={artifact} "
+                f"sha256={seen['sha256']}",
+            ]
+        )
+    done = cmd("metis_pins.accept", known, artifact, str(sha256), _tell)
+    before = done["before"]
+    lines = [f"{artifact} of {release} is pinned to {str(sha256).strip().lower()}"]
+    if before and before != str(sha256).strip().lower():
+        lines.append(f"until now it was pinned to {before}")
+    if not done["inspected"]:
+        lines.append("it was not inspected: that file is not in quarantine")
+    return "\n".join(lines)
+
+
+@_reported
+def bundle(release: str, to: str) -> str:
+    """
+    Write what the master's store has of a release to one file, for a master without a network.
+
+    release
+        The release.
+    to
+        The file; it must not exist.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run metis.bundle release=0.3.0 to=/root/metis-0.3.0.tar
+    """
+    done = __salt__["salt.cmd"]("metis_bundle.write", _release(release), str(to), _tell)
+    lines = [f"{to}: release {release}, {len(done['artifacts'])} artifacts, {done['size']} bytes"]
+    if done["missing"]:
+        lines.append(f"not in it, as the store does not have it: {', '.join(done['missing'])}")
+    lines.append(f"on the other master: salt-run metis.unbundle {to}")
+    return "\n".join(lines)
+
+
+@_reported
+def unbundle(path: str) -> str:
+    """
+    Take a bundle into this master's store, after a look at every byte of it.
+
+    path
+        The file that ``metis.bundle`` wrote.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run metis.unbundle /root/metis-0.3.0.tar
+    """
+    done = __salt__["salt.cmd"]("metis_bundle.read", str(path), _tell)
+    there = f", {len(done['there'])} were there" if done["there"] else ""
+    lines = [f"release {done['release']}: {len(done['artifacts'])} artifacts taken in{there}"]
+    if done["file"]:
+        lines.append(f"its release file is {done['file']}")
+    return "\n".join(lines)
+
+
+def verify(release: str) -> dict[str, Any]:
+    """
+    Look at every byte of a release in the master's store.
+
+    release
+        The release.
+
+    Returns a row for each artifact; the exit code is 1 where one is wrong. What is wrong or missing
+    is fetched by ``metis.prepare``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run metis.verify release=0.3.0
+    """
+    cmd = __salt__["salt.cmd"]
+    try:
+        artifacts = cmd("metis_release.all_of", _release(release))
+    except salt.exceptions.SaltException as err:
+        return _shown(str(err), 1)
+    found = cmd("metis_store.look", artifacts, whole=True)
+    rows = [
+        {"artifact": name, "file": artifacts[name]["stored"], "is": how}
+        for name, how in found.items()
+    ]
+    return _shown(rows, 1 if "wrong" in found.values() else 0)
 
 
 def _said(things: list[dict[str, Any]]) -> list[str]:
