@@ -171,11 +171,13 @@ def _take(tar: tarfile.TarFile, folder: Path, say: Say) -> dict[str, Any]:
     name, files = manifest["release"], manifest["files"]
     texts: Data = {}
     taken: dict[str, Path] = {}
+    seen: set[str] = set()
     for number, member in enumerate(tar):
         if number == 0:
             continue
-        if not member.isreg() or member.name not in files or member.name in {*taken, *texts}:
+        if not member.isreg() or member.name not in files or member.name in seen:
             raise _damaged(f"holds {member.name!r}, which is not in its manifest once, as a file")
+        seen.add(member.name)
         known = files[member.name]
         if member.size != known["size"]:
             raise _damaged(f"{member.name} has {member.size} bytes, not {known['size']}")

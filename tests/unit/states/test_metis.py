@@ -125,16 +125,23 @@ def known() -> dict[str, Any]:
 
 @pytest.fixture
 def configure_loader_modules(
-    fleet: Fleet, opts: dict[str, Any], asked: dict[str, Any], known: dict[str, Any]
+    fleet: Fleet,
+    shelf: Shelf,
+    opts: dict[str, Any],
+    asked: dict[str, Any],
+    known: dict[str, Any],
 ) -> dict[ModuleType, dict[str, Any]]:
     pure = orgs.wired()
     functions = next(iter(pure.values()))["__salt__"]
     functions |= {
         "metis_fleet.run": fleet.function,
         "metis_host.fingerprint": metis_host.fingerprint,
+        "metis_orgs.release": lambda name: orgs.RELEASE,
+        "metis_store.fill": shelf.fill,
     }
     asked["metis"] = {"orgs": known}
     own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
+    own["__states__"] = {"metis_store.served": shelf.served}
     return pure | {metis: own}
 
 
@@ -149,6 +156,96 @@ def guarded(known: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Callable[
 def _words(done: State) -> list[str]:
     lines: list[str] = done["comment"].splitlines()
     return lines
+
+
+# The store
+
+
+class Shelf:
+    """The store and its server, as a test says."""
+
+    def __init__(self) -> None:
+        self.filled: State = {"changes": {}, "problems": []}
+        self.server: State = {"result": True, "changes": {}, "comment": "the store is served"}
+        self.asked: list[tuple[list[str], bool]] = []
+        self.stores: list[dict[str, Any]] = []
+
+    def fill(
+        self, release: dict[str, Any], roles: list[str], say: Callable[[str], None], test: bool
+    ) -> State:
+        """Stand in for `metis_store.fill`."""
+        self.asked.append((roles, test))
+        say("  carrier: 18.1 MB in 0.2 s")
+        return self.filled
+
+    def served(self, name: str, stores: list[dict[str, Any]]) -> State:
+        """Stand in for the state `metis_store.served`."""
+        self.stores = stores
+        return self.server | {"name": name}
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+def test_prepare_asks_no_host(
+    guarded: Callable[[], State], fleet: Fleet, shelf: Shelf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guarded()
+    fleet.jobs.clear()
+    assert metis.guarded("guard", hosts=False)["result"] is True
+    done = metis.stored("The release is in the master's store")
+    assert (done["result"], done["comment"]) == (True, "all is there")
+    assert metis.served("The store is served")["result"] is True
+    assert fleet.jobs == []
+    assert shelf.asked == [(sorted(ROLES), False)]
+    assert shelf.stores == [{"address": None, "port": 8014}]
+    assert "carrier: 18.1 MB in 0.2 s" in capsys.readouterr().err
+
+
+def test_only_what_is_asked_for_is_stored(
+    guarded: Callable[[], State], asked: dict[str, Any], shelf: Shelf
+) -> None:
+    asked["roles"] = "carrier"
+    guarded()
+    metis.stored("stored")
+    assert shelf.asked == [(["carrier"], False)]
+
+
+@pytest.mark.parametrize(("test", "result"), [(False, True), (True, None)])
+def test_what_was_fetched_is_told(
+    guarded: Callable[[], State], opts: dict[str, Any], shelf: Shelf, test: bool, result: bool
+) -> None:
+    opts["test"] = test
+    shelf.filled["changes"] = {"0.3.0/carrier": {"old": None, "new": "ab"}}
+    guarded()
+    done = metis.stored("stored")
+    assert (done["result"], list(done["changes"])) == (result, ["0.3.0/carrier"])
+    assert shelf.asked[0][1] is test
+
+
+def test_a_store_that_lacks_something_ends_the_verb_before_a_host_is_touched(
+    guarded: Callable[[], State], fleet: Fleet, shelf: Shelf
+) -> None:
+    shelf.filled["problems"] = ["carrier could not be downloaded", "admin.jar could not either"]
+    guarded()
+    done = metis.stored("stored")
+    assert done["result"] is False
+    assert _words(done) == shelf.filled["problems"]
+    assert metis.reached("next", "configured", ROLES)["comment"].startswith("not tried")
+    assert fleet.acted() == []
+
+
+def test_a_server_that_does_not_run_ends_the_verb(
+    guarded: Callable[[], State], fleet: Fleet, shelf: Shelf
+) -> None:
+    shelf.server |= {"result": False, "comment": "metis-store.service: bind() failed"}
+    guarded()
+    done = metis.served("served")
+    assert (done["result"], done["comment"]) == (False, "metis-store.service: bind() failed")
+    assert metis.reached("next", "configured", ROLES)["comment"].startswith("not tried")
+    assert fleet.acted() == []
 
 
 # The guard
