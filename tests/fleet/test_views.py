@@ -60,7 +60,10 @@ PRIVATE = (
 )
 # What salt-call prints, it would also send to the master, which keeps it among its jobs.
 SHOW = ["salt-call", "--no-return-event", "--out=json", "pillar.items", "unmask=True"]
-ENVIRONMENTS = ("base", "dev", "__env__", "..", "/", "/srv/metis", "pillar", "orgs")
+ENVIRONMENTS = (
+    *("base", "metis_store", "dev", "__env__", "..", "/"),
+    *("/srv/metis", "pillar", "orgs"),
+)
 
 
 def _tracked() -> list[str]:
@@ -87,6 +90,8 @@ PUBLIC = {
 def _asked() -> list[tuple[str, str]]:
     """Every file of the repository and some of the master's own, in every way to name one."""
     asked = [("base", name) for name in {*TRACKED, *PUBLIC}]
+    # What is beside the artifacts in the store.
+    asked += [("metis_store", f"{up}index.json") for up in ("", "../", "sandbox/../../", "/")]
     for name in TRACKED:
         asked += [("base", f"../{name}"), ("base", f"_modules/../{name}")]
     for name in PRIVATE:
