@@ -112,6 +112,20 @@ def listen(stores: list[dict[str, Any]]) -> list[str]:
     return [f"{a}:{port}" for a, port in sorted(found) if a == "*" or ("*", port) not in found]
 
 
+def may_serve() -> bool:
+    """
+    Whether this process can set up a web server: with Salt's official packages, salt-run is the
+    user ``salt``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_store.may_serve
+    """
+    return os.geteuid() == 0
+
+
 def _is_own(address: str | None) -> bool:
     if not address or not re.fullmatch(r"[0-9.]+", address):
         return False
@@ -201,8 +215,9 @@ def alone(say: Say | None = None) -> Iterator[None]:
         lock = os.open(Path(root(), "parts"), os.O_RDONLY)
     except OSError as err:
         raise salt.exceptions.CommandExecutionError(
-            f"the store {root()} cannot be made: {err.strerror}; metis_store in "
-            "master.d/metis.conf says where it is"
+            f"the store {root()} cannot be made or used: {err.strerror}. It must belong to the "
+            f"user of salt-run, as by: install -d -o salt -g salt -m 0755 {root()}; metis_store "
+            "in master.d/metis.conf says where it is"
         ) from err
     try:
         end, told = time.monotonic() + LOCK_TIMEOUT, False

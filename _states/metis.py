@@ -285,7 +285,7 @@ def served(name: str) -> State:
     if done["result"] is False:
         run["ready"] = False
         return _fail(ret, [done["comment"]]) | {"changes": done["changes"]}
-    what = done["comment"] if done["changes"] else "unchanged"
+    what = done["comment"] if done["changes"] or done.get("warnings") else "unchanged"
     _say(f"{name}: {what}, {time.monotonic() - begun:.1f} s")
     return done
 

@@ -2,6 +2,7 @@
 The web server that gives hosts what is in the master's store: an nginx of its own, on the master.
 """
 
+import json
 from typing import Any
 
 __virtualname__ = "metis_store"
@@ -28,15 +29,39 @@ def _installed() -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def served(name: str, stores: list[dict[str, Any]]) -> State:
+def _unserved(listen: list[str], stores: list[dict[str, Any]], artifacts: str) -> str:
+    """What does not answer, and what root can do about it, or ``""``."""
+    urls = [f"http://{address.replace('*', '127.0.0.1')}/" for address in listen]
+    wrong = [said for url in urls if (said := __salt__["metis_health.http"](url, "metis-store"))]
+    if not wrong:
+        return ""
+    places = {
+        "--file-root": __opts__["file_roots"]["base"][0],
+        "--module-dirs": __opts__["module_dirs"][0],
+        "--states-dir": __opts__["states_dirs"][0],
+    }
+    options = " ".join(f"{option}={place}" for option, place in places.items())
+    return (
+        f"{'; '.join(wrong)}: hosts get programs from Salt's file server, which is slower. "
+        "salt-run is not root, which alone can set up a web server; to have one, run as root: "
+        f"salt-call --local {options} state.single metis_store.served store "
+        f"stores='{json.dumps(stores)}' artifacts={artifacts}"
+    )
+
+
+def served(name: str, stores: list[dict[str, Any]], artifacts: str | None = None) -> State:
     """
     The store is served over HTTP: its artifacts and nothing else, only to be read.
+
+    Who is not root cannot have it served, and only looks; hosts have Salt's file server too.
 
     name
         What the state is called.
     stores
         Of each organization of this master, where its hosts look: ``address`` (``None`` for every
         address of the master) and ``port``.
+    artifacts
+        The folder that is served; that of the master's store where not given.
 
     .. code-block:: yaml
 
@@ -46,7 +71,11 @@ def served(name: str, stores: list[dict[str, Any]]) -> State:
     """
     ret: State = {"name": name, "result": True, "changes": {}, "comment": "the store is served"}
     listen = __salt__["metis_store.listen"](stores)
-    known = {"listen": listen, "artifacts": __salt__["metis_store.path"]("")}
+    folder = artifacts or __salt__["metis_store.path"]("")
+    if not __salt__["metis_store.may_serve"]():
+        unserved = _unserved(listen, stores, folder)
+        return ret | ({"comment": unserved, "warnings": [unserved]} if unserved else {})
+    known = {"listen": listen, "artifacts": folder}
     file = {"template": "jinja", "mode": "0644", "user": "root", "group": "root", "makedirs": True}
     source = "salt://metis/store"
     steps = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from types import ModuleType
 from typing import Any
 
@@ -24,6 +26,9 @@ class Master:
         self.has: dict[str, Any] = {}
         self.applied: list[tuple[str, str]] = []
         self.fails: dict[str, str] = {}
+        # Whose process it is, and whether somebody has set the server up.
+        self.root = True
+        self.served = False
 
     def which(self, program: str) -> str | None:
         """Stand in for `cmd.which`."""
@@ -68,10 +73,14 @@ def configure_loader_modules(
         "service.disabled",
     )
     opts["metis_store"] = "/srv/store"
+    opts |= {"file_roots": {"base": ["/srv/metis/salt"]}}
+    opts |= {"module_dirs": ["/srv/metis/_modules"], "states_dirs": ["/srv/metis/_states"]}
     own = {
         "__opts__": opts,
         "__salt__": {
             "cmd.which": master.which,
+            "metis_health.http": lambda url, body: "" if master.served else f"{url} is closed",
+            "metis_store.may_serve": lambda: master.root,
             "metis_store.listen": module.listen,
             "metis_store.path": module.path,
         },
@@ -123,3 +132,28 @@ def test_what_fails_is_told_and_ends_it(master: Master, function: str) -> None:
     assert done["result"] is False
     assert done["comment"].endswith(": no such thing")
     assert master.applied[-1][0] == function
+
+
+def test_who_is_not_root_says_what_root_can_do(master: Master) -> None:
+    master.root = False
+    done = _served()
+    # Hosts have Salt's file server.
+    assert (done["result"], done["changes"]) == (True, {})
+    (warning,) = done["warnings"]
+    assert "http://127.0.0.1:8014/ is closed" in warning
+    words = shlex.split(warning.partition("run as root: ")[2])
+    assert words[:2] == ["salt-call", "--local"]
+    assert json.loads(words[-2].removeprefix("stores=")) == STORES
+    assert words[-1] == "artifacts=/srv/store/artifacts"
+    assert master.applied == []
+
+
+def test_who_is_not_root_is_content_with_a_server_that_answers(master: Master) -> None:
+    master.root, master.served = False, True
+    done = _served()
+    assert done == {
+        "name": "The store is served",
+        "result": True,
+        "changes": {},
+        "comment": "the store is served",
+    }
