@@ -93,7 +93,7 @@ def test_every_artifact_of_a_release_is_fetched_and_used(matrix: Matrix, organiz
         for chunk in matrix.chunks(*place, "running"):
             if (chunk["state"], chunk["fun"]) == ("metis_artifact", "present"):
                 fetched[chunk["name"].rpartition("/")[2]] = chunk
-            elif not chunk["__id__"].startswith("The current release"):
+            elif not chunk["__id__"].endswith("has its release"):
                 kept = {k: v for k, v in chunk.items() if k not in ("require", "watch")}
                 used += json.dumps(kept)
         used += "".join(file.read_text() for _, file in matrix.files(*place).values())
@@ -101,7 +101,7 @@ def test_every_artifact_of_a_release_is_fetched_and_used(matrix: Matrix, organiz
         artifact["file"]: artifact
         for place in places
         for role in matrix.host(*place).view["roles"].values()
-        for artifact in role["artifacts"].values()
+        for artifact in role["releases"][release]["artifacts"].values()
     }
     assert set(fetched) == set(artifacts)
     assert len(artifacts) == len(_release(matrix, organization)["artifacts"])

@@ -1,5 +1,6 @@
 {%- set admin = pillar.metis.roles.admin %}
 {%- set instance = admin.instances[0] %}
+{%- set release = admin.releases[instance.release] %}
 include:
   - roles.admin.configured
 
@@ -14,8 +15,8 @@ MariaDB runs:
 
 The database of admin is created once:
   metis_mysql.schema_present:
-    - name: {{ admin.facts.database }}
-    - file: {{ admin.release }}/{{ admin.artifacts.admin_sql.file }}
+    - name: {{ release.facts.database }}
+    - file: {{ release.directory }}/{{ release.artifacts.admin_sql.file }}
     - require:
       - metis_unit: MariaDB runs
 
@@ -40,7 +41,7 @@ The database account of admin exists:
 The database account of admin has rights on its database only:
   mysql_grants.present:
     - grant: ALL PRIVILEGES
-    - database: {{ admin.facts.database }}.*
+    - database: {{ release.facts.database }}.*
     - user: {{ instance.settings.mysql_user | json }}
     - host: 127.0.0.1
     - connection_user: root
@@ -58,7 +59,7 @@ admin runs:
     - require:
       - mysql_grants: The database account of admin has rights on its database only
     - watch:
-      - file: The current release of admin is this one
+      - file: admin has its release
       - file: The configuration of admin is written
       - file: The unit of admin is written
 

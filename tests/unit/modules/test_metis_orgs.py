@@ -20,7 +20,7 @@ import yaml
 from cryptography import x509
 from salt.exceptions import CommandExecutionError
 
-from _modules import metis_certificates, metis_orgs
+from _modules import metis_certificates, metis_deployed, metis_orgs
 from tests.unit import certificates, orgs
 
 
@@ -43,7 +43,8 @@ def configure_loader_modules(roots: list[Path], tmp_path: Path) -> dict[ModuleTy
     }
     pure, made = orgs.wired(), certificates.wired(tmp_path / "pki")
     functions = next(iter(pure.values()))["__salt__"] | made[metis_certificates]["__salt__"]
-    return pure | made | {metis_orgs: {"__opts__": opts, "__salt__": functions}}
+    own = {"__opts__": opts, "__salt__": functions}
+    return pure | made | {metis_orgs: own, metis_deployed: own}
 
 
 def _write(root: Path, name: str, file: Any) -> None:
