@@ -54,6 +54,9 @@ if HAS_PYDANTIC:
     class _Admin(_Section):
         database: _Name
         context_path: _Path
+        # Artifacts that take a database on from the releases before, in their order; a database
+        # that is new has them all.
+        schema_changes: list[_Name] = []
 
     class _Artifact(_Section):
         version: str
@@ -106,6 +109,12 @@ def faults(name: str, data: Any) -> list[str]:
     if read.release != name:
         found.append(f"release is {read.release}, and the file is called {name}.yaml")
     found += [f"artifacts.{wanted} is missing" for wanted in _NAMED if wanted not in read.artifacts]
+    for change in read.admin.schema_changes:
+        named = read.artifacts.get(change)
+        if named is None or named.kind != "sql" or named.roles != ["admin"]:
+            found.append(f"admin.schema_changes names {change}, which is no sql artifact of admin")
+    if len(set(read.admin.schema_changes)) < len(read.admin.schema_changes):
+        found.append("admin.schema_changes names an artifact twice")
     files: dict[tuple[str, str], str] = {}
     for artifact_name, artifact in read.artifacts.items():
         for role in artifact.roles:
