@@ -17,8 +17,31 @@ The database of admin is created once:
   metis_mysql.schema_present:
     - name: {{ release.facts.database }}
     - file: {{ release.directory }}/{{ release.artifacts.admin_sql.file }}
+    - release: {{ release.name }}
+    - changes: {{ release.facts.schema_changes | default([]) | json }}
     - require:
       - metis_unit: MariaDB runs
+
+# What it would write after the dump could not be brought back.
+admin does not run while its schema changes:
+  service.dead:
+    - name: metis-admin.service
+    - prereq:
+      - metis_schema: The schema of admin is that of its release
+
+The schema of admin is that of its release:
+  metis_schema.current:
+    - name: {{ release.facts.database }}
+    - release: {{ release.name }}
+    - backups: {{ admin.data }}/backups
+    - changes:
+{%- for change in release.facts.schema_changes | default([]) %}
+      - name: {{ change }}
+        file: {{ release.directory }}/{{ release.artifacts[change].file }}
+{%- else %} []
+{%- endfor %}
+    - require:
+      - metis_mysql: The database of admin is created once
 
 # As long as it runs, admin may log in again with the password that it has.
 admin does not run while its password changes:
@@ -36,7 +59,7 @@ The database account of admin exists:
     # Not there in a dry run of a host that has never been deployed, and always after that.
     - onlyif: test -S /run/mysqld/mysqld.sock
     - require:
-      - metis_mysql: The database of admin is created once
+      - metis_schema: The schema of admin is that of its release
 
 The database account of admin has rights on its database only:
   mysql_grants.present:
