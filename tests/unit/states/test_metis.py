@@ -12,7 +12,7 @@ from unittest.mock import create_autospec
 import pytest
 from salt.exceptions import CommandExecutionError
 
-from _modules import metis_fleet, metis_host
+from _modules import metis_fleet, metis_host, metis_run
 from _states import metis
 from tests.unit import orgs
 
@@ -133,9 +133,10 @@ def configure_loader_modules(
         "metis_fleet.run": fleet.function,
         "metis_host.fingerprint": metis_host.fingerprint,
     }
+    functions |= orgs.by_salts_name(metis_run)
     asked["metis"] = {"orgs": known}
     own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
-    return pure | {metis: own}
+    return pure | {metis: own, metis_run: own}
 
 
 @pytest.fixture
@@ -425,7 +426,7 @@ def test_a_busy_host_is_told_of_now_and_then(
     guarded()
     fleet.busy = 6
     ticks = itertools.count(1000.0, 4.0)
-    monkeypatch.setattr(metis.time, "monotonic", lambda: next(ticks))
+    monkeypatch.setattr(metis_run.time, "monotonic", lambda: next(ticks))
     metis.reached("configured", "configured", ["carrier"])
     assert 1 < capsys.readouterr().err.count("h1: still at work") < 6
 
