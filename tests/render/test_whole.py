@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tests.render.compiler import ROLES, Data
-from tests.render.matrix import EVERYTHING, FILES, OTHER, PLACES, RELEASES, Matrix
+from tests.render.matrix import ALONE, EVERYTHING, FILES, OTHER, PLACES, RELEASES, Matrix
 from tests.render.test_files import UNITS, each_place
 
 # What the distribution's packages bring, with units of their own.
@@ -110,6 +110,25 @@ def test_every_artifact_of_a_release_is_fetched_and_used(matrix: Matrix, organiz
         assert chunk["sha256"] == artifacts[file]["sha256"]
         assert chunk["sources"] == artifacts[file]["sources"]
         assert file in used, f"{file} is fetched, and nothing uses it"
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role != "ice_via"])
+def test_laying_a_release_down_touches_nothing_that_runs(matrix: Matrix, role: str) -> None:
+    places = [place for place in PLACES if place[0] == ALONE]
+    (host,) = [h for _, h in places if role in matrix.host(ALONE, h).roles][:1]
+    chunks = matrix.chunks(ALONE, host, f"roles.{role}.laid_down")
+    kinds = {(chunk["state"], chunk["fun"]) for chunk in chunks}
+    assert kinds <= {
+        ("file", "directory"),
+        ("metis_artifact", "present"),
+        ("metis_artifact", "unpacked"),
+        ("cmd", "run"),
+        ("pkg", "installed"),
+    }
+    artifacts = {c["name"] for c in chunks if c["fun"] == "present"}
+    release = matrix.host(ALONE, host).view["release"]
+    seen = matrix.host(ALONE, host).view["roles"][role]["releases"][release]
+    assert artifacts == {f"{seen['directory']}/{a['file']}" for a in seen["artifacts"].values()}
 
 
 def _release(matrix: Matrix, organization: str) -> Data:
