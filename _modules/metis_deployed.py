@@ -112,3 +112,26 @@ def keep(org: str, entries: dict[str, Entry]) -> None:
         salt-run salt.cmd metis_deployed.keep acme '{consul@acme1: {release: 0.3.0}}'
     """
     _edit(org, lambda known: known.update(entries))
+
+
+def before(entries: list[Entry]) -> list[str]:
+    """
+    The releases that instances would go back to.
+
+    Where some were switched and others were not, as a roll-out that failed leaves them, these are
+    what the others run still.
+
+    entries
+        As ``read`` returns them.
+
+    Returns releases; more than one where the instances do not agree.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_deployed.before '[{release: 0.4.0, previous: 0.3.0}]'
+    """
+    there = {entry["release"] for entry in entries}
+    behind = {entry["previous"] for entry in entries if "previous" in entry}
+    return sorted(behind & there or behind)

@@ -73,8 +73,10 @@ def guarded(name: str) -> State:
         return __salt__["metis_run.fail"](ret, [request["error"]])
     run |= request
     hosts = sorted({instance["host"] for instance in run["instances"]})
+    deployed = run["topology"]["deployed"]
+    releases = sorted({deployed[i["id"]]["release"] for i in run["instances"]})
     __salt__["metis_run.say"](
-        f"organization {run['org']}, release {run['topology']['release']}: "
+        f"organization {run['org']}, release {' and '.join(releases)}: "
         f"{len(run['instances'])} instances on {len(hosts)} hosts"
     )
     wanted = __salt__["metis_host.fingerprint"](__opts__["module_dirs"] + __opts__["states_dirs"])

@@ -6,6 +6,10 @@ The organization's file is valid and its hosts answer:
   metis.guarded:
     - failhard: True
 
+Every instance has a release:
+  metis_upgrade.settled:
+    - failhard: True
+
 Everything is installed and configured:
   metis.reached:
     - to: configured

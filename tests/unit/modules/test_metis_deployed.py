@@ -66,3 +66,20 @@ def test_what_is_of_the_distribution_has_no_release_to_switch() -> None:
     found = metis_deployed.switchable(orgs.topology()["instances"])
     assert [i["id"] for i in found if i["role"] == "ice_via"] == []
     assert len(found) == 8
+
+
+A_FEW = [
+    ([{"release": "1"}], []),
+    ([{"release": "2", "previous": "1"}], ["1"]),
+    # A roll-out that failed, or was cut off, half-way; and a rollback that was.
+    ([{"release": "2", "previous": "1"}, {"release": "1", "previous": "0"}], ["1"]),
+    ([{"release": "2", "previous": "1"}, {"release": "1"}], ["1"]),
+    ([{"release": "2", "previous": "1"}, {"release": "2", "previous": "0"}], ["0", "1"]),
+]
+
+
+@pytest.mark.parametrize(("entries", "before"), A_FEW)
+def test_the_way_back_is_where_the_others_are(
+    entries: list[dict[str, Any]], before: list[str]
+) -> None:
+    assert metis_deployed.before(entries) == before
