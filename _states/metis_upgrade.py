@@ -297,9 +297,7 @@ def switched(name: str, roles: list[str], timeout: float = 900) -> State:
     ret = __salt__["metis_run.state"](name)
     run = __salt__["metis_run.now"]()
     waiting = [instance for instance in _switchable(roles) if not _is_finished(instance)]
-    if not waiting:
-        return ret | {"comment": f"all run {run['target']}"}
-    run["acted"] = not __opts__["test"]
+    run["acted"] = run.get("acted", False) or bool(waiting and not __opts__["test"])
     while waiting:
         instance = _next(waiting)
         waiting.remove(instance)
@@ -307,12 +305,21 @@ def switched(name: str, roles: list[str], timeout: float = 900) -> State:
         problems = [] if __opts__["test"] else _switch(instance, timeout)
         if problems:
             run["ready"] = False
-            problems += _renewed_fighters()
-            go_on = f"no other instance was switched; go on with\n  {_command(run['verb'])}"
+            problems += _renewed_fighters(["data", "compute"])[0]
+            go_on = f"no further instance was switched; go on with\n  {_command(run['verb'])}"
             # What follows the first was told while it happened.
             return __salt__["metis_run.fail"](ret, ["\n".join([*problems, go_on])])
         ret["changes"][instance["id"]] = {"old": old, "new": run["target"]}
     count = len(ret["changes"])
+    if not __opts__["test"]:
+        # Those that ran the release before consul was switched.
+        problems, renewed = _renewed_fighters(roles)
+        ret["changes"] |= renewed
+        if problems:
+            run["ready"] = False
+            return __salt__["metis_run.fail"](ret, problems)
+    if not ret["changes"]:
+        return ret | {"comment": f"all run {run['target']}"}
     word = "would be switched" if __opts__["test"] else "switched"
     ret["comment"] = f"{count} {word} to {run['target']}"
     __salt__["metis_run.say"](f"{name}: {ret['comment']}")
@@ -457,15 +464,19 @@ def _switched_back(instance: Instance, before: Entry, timeout: float) -> list[st
     return [done]
 
 
-def _renewed_fighters() -> list[str]:
+def _renewed_fighters(roles: list[str]) -> tuple[list[str], dict[str, Any]]:
     """
     Start fighters again, one after the other, that are older than the consul agent: their thread
-    that looks for carrier died with it. Where the roll-out goes on, they are switched anyway.
+    that looks for carrier died with it. Where a roll-out comes to them, they are switched anyway.
+
+    Returns problems, and changes.
     """
     run = __salt__["metis_run.now"]()
     agent = __salt__["metis_run.agent_since"]()
     problems = []
-    for instance in _switchable(["data", "compute"]):
+    renewed = {}
+    fighters = [role for role in roles if role in ("data", "compute")]
+    for instance in _switchable(fighters):
         found, host = _found(instance), instance["host"]
         if not found or not found["since"] or found["since"] >= agent:
             continue
@@ -479,11 +490,12 @@ def _renewed_fighters() -> list[str]:
         except salt.exceptions.CommandExecutionError as err:
             problems.append(str(err))
         else:
+            renewed[instance["id"]] = {"old": None, "new": "started again, as consul was"}
             again = _found(instance)
             if not again or not again["healthy"]:
                 problems.append(f"{instance['id']}: {(again or found)['explained']}")
             __salt__["metis_run.say"](f"  {instance['id']}: started again, as consul was")
-    return problems
+    return problems, renewed
 
 
 @_phase

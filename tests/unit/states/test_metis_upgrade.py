@@ -402,6 +402,22 @@ def test_fighters_do_not_stay_without_the_agent_that_they_knew(hosts: Hosts) -> 
 
 
 @pytest.mark.usefixtures("deployed")
+def test_nor_do_those_that_ran_the_release_before_consul_was_switched(hosts: Hosts) -> None:
+    finished = {"release": NEW, "previous": OLD, "undo": {"release": OLD}}
+    metis_deployed.keep("acme", {"data@h4:8700": finished})
+    hosts.since["consul@h1"] = 3000.0
+    hosts.since |= {"data@h4:8701": 3001.0, "compute@h4:8800": 3001.0}
+    done = _verb()
+    assert done[-1]["result"] is True, done[-1]["comment"]
+    again = [kwarg["names"] for fun, _, kwarg in hosts.jobs if fun == "metis_unit.act"]
+    assert again == [["metis-data@8700.service"]]
+    assert done[6]["changes"]["data@h4:8700"]["new"] == "started again, as consul was"
+    # Already there.
+    hosts.since["data@h4:8700"] = 3002.0
+    assert not any(phase["changes"] for phase in _verb()[:-1])
+
+
+@pytest.mark.usefixtures("deployed")
 def test_another_release_than_the_file_wants_is_refused(asked: dict[str, Any]) -> None:
     asked["release"] = "0.5.0"
     done = _verb()
