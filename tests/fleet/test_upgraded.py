@@ -178,6 +178,10 @@ def test_a_good_release_comes_without_anybody_noticing(org: Organization) -> Non
         assert not watch.failed or watch.failed[-1] - watch.failed[0] < 10
         assert watch.down
         assert set(watch.down) <= {(port,) for port in DATA_PORTS}
+        # Of those that were tried before, none is left.
+        for host, program in (("fleet1", "carrier"), ("fleet2", "admin"), ("fleet4", "fighter")):
+            left = org.lab.host(host).run(["ls", f"/opt/metis/{program}/releases"]).stdout
+            assert left.split() == ["sandbox", "sandbox2"]
         starts = org.starts()
         assert org.changes("upgrade") == {}
         assert org.starts() == starts
