@@ -33,11 +33,35 @@ def _paths(topology: Data, role: str) -> tuple[str, str, str]:
     )
 
 
-def _files(topology: Data, release: Data, role: str, unit: str, *own: str) -> list[str]:
+def link(paths: Data, instance: Data) -> str:
     """
-    What a program is when it starts: its unit, its configuration, the release's link, and of the
-    release what is run as it was downloaded, or the mark that it was unpacked.
+    The link to the release that an instance runs.
+
+    Fighters share their releases, and each has a link of its own: so they are switched to another
+    release one by one.
+
+    paths
+        The topology's.
+    instance
+        Of a topology.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_config.link '{programs: /opt/metis}' '{role: consul}'
     """
+    role = instance["role"]
+    name = instance["settings"]["port"] if role in ("data", "compute") else "current"
+    return f"{paths['programs']}/{role}/{name}"
+
+
+def _files(topology: Data, release: Data, instance: Data, unit: str, *own: str) -> list[str]:
+    """
+    What a program is when it starts: its unit, its configuration, the link to its release, and of
+    the release what is run as it was downloaded, or the mark that it was unpacked.
+    """
+    role = instance["role"]
     program = "fighter" if role in ("data", "compute") else role
     programs = f"{topology['paths']['programs']}/{program}"
     parts = []
@@ -48,8 +72,8 @@ def _files(topology: Data, release: Data, role: str, unit: str, *own: str) -> li
             parts.append(f".{artifact['file']}.unpacked")
     if program == "fighter":
         parts.append(environment_mark(release))
-    content = [f"{programs}/releases/{topology['release']}/{part}" for part in parts]
-    return [f"{UNITS}/{unit}", *own, f"{programs}/current", *content]
+    content = [f"{programs}/releases/{release['release']}/{part}" for part in parts]
+    return [f"{UNITS}/{unit}", *own, link(topology["paths"], instance), *content]
 
 
 def environment_mark(release: Data) -> str:
@@ -160,7 +184,7 @@ def consul(topology: Data, release: Data, secrets: Data, instance: Data) -> Data
             if endpoint and endpoint["address"] and release["kv"].get(name)
         }
     unit, config_file = "metis-consul.service", f"{configuration}/consul.json"
-    files = {unit: _files(topology, release, "consul", unit, config_file)}
+    files = {unit: _files(topology, release, instance, unit, config_file)}
     more = {"peers": len(servers), "keys": keys, "files": files}
     return {"config_file": config_file, "config": config, **more}
 
@@ -212,7 +236,7 @@ def carrier(topology: Data, release: Data, secrets: Data, instance: Data) -> Dat
         "discovery-service-health-check-interval": CHECK_INTERVAL * 1000,
     }
     unit, config_file = "metis-carrier.service", f"{configuration}/carrier.yml"
-    files = {unit: _files(topology, release, "carrier", unit, config_file, p2p_key)}
+    files = {unit: _files(topology, release, instance, unit, config_file, p2p_key)}
     center = topology["data_center"]
     return {
         "config_file": config_file,
@@ -325,7 +349,7 @@ def admin(topology: Data, release: Data, secrets: Data, instance: Data) -> Data:
     tls = _tls(topology, secrets, instance)
     files = {
         "mariadb.service": [mariadb],
-        unit: _files(topology, release, "admin", unit, config_file),
+        unit: _files(topology, release, instance, unit, config_file),
         "nginx.service": [nginx, *_read(tls)],
     }
     web = f"http://{instance['address']}:{settings['http_port']}"
@@ -466,9 +490,12 @@ def _fighter(topology: Data, release: Data, instance: Data, own: Data) -> Data:
         },
     }
     config_file = f"{configuration}/{settings['port']}.yml"
-    files = _files(topology, release, role, f"metis-{role}@.service", config_file)
+    environment_file = f"{configuration}/{settings['port']}.env"
+    own_files = (config_file, environment_file)
+    files = _files(topology, release, instance, f"metis-{role}@.service", *own_files)
     return {
         "config_file": config_file,
+        "environment_file": environment_file,
         "config": config | own,
         "directory": root,
         "files": {instance["units"][0]: files},
@@ -479,8 +506,8 @@ def data(topology: Data, release: Data, secrets: Data, instance: Data) -> Data:
     """
     The YAML of a fighter(data) instance (service-contract 6).
 
-    Returns ``config_file``, ``config``, ``directory`` (where its data is) and ``files`` (unit to
-    what it reads).
+    Returns ``config_file``, ``config``, ``environment_file`` (which module of its release it is),
+    ``directory`` (where its data is) and ``files`` (unit to what it reads).
 
     CLI Example:
 
@@ -498,8 +525,8 @@ def compute(topology: Data, release: Data, secrets: Data, instance: Data) -> Dat
     """
     The YAML of a fighter(compute) instance (service-contract 6).
 
-    Returns ``config_file``, ``config``, ``directory`` (where its data is) and ``files`` (unit to
-    what it reads).
+    Returns ``config_file``, ``config``, ``environment_file`` (which module of its release it is),
+    ``directory`` (where its data is) and ``files`` (unit to what it reads).
 
     CLI Example:
 

@@ -35,7 +35,8 @@ def _call(agent: dict[str, Any], method: str, path: str, **kwargs: Any) -> reque
         raise salt.exceptions.CommandExecutionError(
             f"consul at {agent['address']}:{agent['port']} {reason}"
         ) from err
-    if answer.status_code != 404 and not answer.ok:
+    # 429 is how autopilot says that a server is not well; its answer has which.
+    if answer.status_code not in (404, 429) and not answer.ok:
         raise salt.exceptions.CommandExecutionError(
             f"consul at {agent['address']}:{agent['port']} says {answer.status_code} "
             f"to {method} {path}: {answer.text.strip()}"
@@ -191,6 +192,57 @@ def wait_for_cluster(agent: dict[str, Any], peers: int, timeout: float) -> dict[
             seen = None
         if seen is not None and time.monotonic() > end:
             return seen
+        time.sleep(PAUSE)
+
+
+def quorum(agent: dict[str, Any], peers: int) -> str:
+    """
+    What keeps the cluster from bearing the loss of a server, as its leader sees it: one that is not
+    alive, has no vote, or is behind the others.
+
+    peers
+        How many servers the cluster has.
+
+    Returns it in a sentence, or ``""``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_consul.quorum '{address: 10.77.0.11, port: 8500}' 3
+    """
+    servers = _get(agent, "operator/autopilot/health", dict)["Servers"] or []
+    wrong = [
+        f"{server['Name']} is {server['SerfStatus']}"
+        + ("" if server["Voter"] else ", has no vote")
+        + ("" if server["Healthy"] else ", is not healthy")
+        for server in servers
+        if server["SerfStatus"] != "alive" or not server["Voter"] or not server["Healthy"]
+    ]
+    if len(servers) != peers:
+        wrong.append(f"consul has {len(servers)} of {peers} servers")
+    return "; ".join(wrong)
+
+
+def wait_for_quorum(agent: dict[str, Any], peers: int, timeout: float) -> str:
+    """
+    As ``quorum``, asked again until all is well or ``timeout`` seconds are over.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_consul.wait_for_quorum '{address: 10.77.0.11, port: 8500}' 3 60
+    """
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            wrong = quorum(agent, peers)
+        except salt.exceptions.CommandExecutionError as err:
+            # As while a leader is elected.
+            wrong = str(err)
+        if not wrong or time.monotonic() > end:
+            return wrong and f"{wrong}, after {timeout:.0f} s"
         time.sleep(PAUSE)
 
 

@@ -69,13 +69,16 @@ def reach(
     roles: dict[str, list[str]],
     test: bool = False,
     agent_since: float = 0.0,
+    only: list[str] | None = None,
+    release: str | None = None,
     **kwargs: Any,
 ) -> dict[str, Any] | list[str]:
     """
     Bring this host's roles to a state, and look at the instances afterwards.
 
     to
-        ``installed``, ``configured``, ``running`` or ``stopped``: the SLS of each role.
+        ``laid_down``, ``installed``, ``configured``, ``running`` or ``stopped``: the SLS of each
+        role.
     roles
         Host to the roles that are meant; one job serves hosts of different roles.
     test
@@ -83,6 +86,10 @@ def reach(
     agent_since
         When the consul agent that the programs use was started, in seconds of the epoch: fighters
         older than that are restarted.
+    only
+        Of data and compute, start these instances only; all where not given.
+    release
+        What is laid down; the wanted one where not given.
 
     Returns what ``state.sls`` returns: states by their tag, or texts where the SLS do not render.
     The state ``metis_instance.seen`` among them has the instances.
@@ -101,5 +108,9 @@ def reach(
             f"salt {__opts__['id']} saltutil.term_job {others[0]['jid']}"
         )
     job = {key: value for key, value in kwargs.items() if key == "__pub_jid"}
-    override = {"metis_agent_since": agent_since}
+    override: dict[str, Any] = {"metis_agent_since": agent_since}
+    if only is not None:
+        override["metis_only"] = only
+    if release is not None:
+        override["metis_release"] = release
     return __salt__["state.sls"]([*own, "roles.seen"], test=test, pillar=override, **job)

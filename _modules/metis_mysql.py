@@ -15,9 +15,29 @@ IMPORT_TIMEOUT = 600
 _MARK = "metis_importing"
 
 
-def _run(arguments: list[str], stdin: str | None = None, timeout: int = TIMEOUT) -> str:
+def ask(words: list[str], stdin: str | None = None, timeout: int = TIMEOUT) -> str:
+    """
+    Ask the server's client.
+
+    words
+        What the client is given; statements with ``--execute``, and never a password.
+    stdin
+        Statements, where they are many.
+    timeout
+        Seconds.
+
+    Returns the rows, columns between tabs.
+
+    Raises ``CommandExecutionError`` where the server cannot be asked, or says no.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo2 metis_mysql.ask '[--execute, SHOW DATABASES]'
+    """
     done = __salt__["cmd.run_all"](
-        ["mysql", "--batch", "--skip-column-names", *arguments],
+        ["mysql", "--batch", "--skip-column-names", *words],
         python_shell=False,
         stdin=stdin,
         timeout=timeout,
@@ -45,11 +65,11 @@ def has_schema(database: str) -> bool:
 
         salt demo2 metis_mysql.has_schema metis_admin
     """
-    databases = _run(["--execute", "SHOW DATABASES"]).split()
+    databases = ask(["--execute", "SHOW DATABASES"]).split()
     return database in databases and _MARK not in databases
 
 
-def create_schema(database: str, file: str) -> None:
+def create_schema(database: str, file: str, then: str = "") -> None:
     """
     Read a schema that makes a database, and drops it first where it is there.
 
@@ -57,6 +77,8 @@ def create_schema(database: str, file: str) -> None:
         Its name.
     file
         The absolute path of an SQL file.
+    then
+        Statements that are a part of it.
 
     Raises ``CommandExecutionError`` where the file or the server fails.
 
@@ -71,8 +93,10 @@ def create_schema(database: str, file: str) -> None:
             schema = stream.read()
     except OSError as err:
         raise salt.exceptions.CommandExecutionError(f"{file}: {err.strerror}") from err
-    _run(["--execute", f"CREATE DATABASE IF NOT EXISTS {_MARK}"])
-    _run([], schema, IMPORT_TIMEOUT)
-    if database not in _run(["--execute", "SHOW DATABASES"]).split():
+    ask(["--execute", f"CREATE DATABASE IF NOT EXISTS {_MARK}"])
+    ask([], schema, IMPORT_TIMEOUT)
+    if database not in ask(["--execute", "SHOW DATABASES"]).split():
         raise salt.exceptions.CommandExecutionError(f"{file} does not make a database {database}")
-    _run(["--execute", f"DROP DATABASE {_MARK}"])
+    if then:
+        ask([], then)
+    ask(["--execute", f"DROP DATABASE {_MARK}"])

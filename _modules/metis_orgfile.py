@@ -483,7 +483,13 @@ if HAS_PYDANTIC:
             description="consul's name for its cluster. The organization's name where not given.",
         )
         release: str = pydantic.Field(
-            description="What is deployed: names `pillar/releases/<release>.yaml`."
+            description="What is wanted: names `pillar/releases/<release>.yaml`. The first deploy "
+            "brings it; after that, `metis.upgrade` does."
+        )
+        releases_kept: _Count = pydantic.Field(
+            2,
+            description="How many releases an upgrade leaves on a host: the one that runs, and "
+            "those before it.",
         )
         data_center: _Endpoint | None = pydantic.Field(
             None, description="The network's data center, gRPC. Required for carrier."

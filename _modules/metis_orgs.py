@@ -185,8 +185,53 @@ def _read(name: str, path: Path) -> dict[str, Any]:
         found["faults"] += faults
     made = __salt__["metis_topology.build"](name, found, wanted)
     made["faults"] += _certificate_faults(made.pop("instances"))
-    made["topology"] = None if made["faults"] else made["topology"]
+    topology = made["topology"]
+    if topology:
+        known = __salt__["metis_deployed.read"](name)
+        topology["deployed"] = __salt__["metis_deployed.of"](topology, known)
+        made["faults"] += _deployed_faults(topology)
+    made["topology"] = None if made["faults"] else topology
     return made
+
+
+def _deployed_faults(topology: dict[str, Any]) -> list[dict[str, Any]]:
+    """A release that runs is described for as long as it runs, also when another one is wanted."""
+    runs: dict[str, list[str]] = {}
+    for instance in __salt__["metis_topology.instances"](topology):
+        deployed = topology["deployed"][instance["id"]]["release"]
+        if deployed != topology["release"]:
+            runs.setdefault(deployed, []).append(instance["id"])
+    return [
+        _fault(
+            "deployed",
+            fault["problem"],
+            f"{fault['fix']}; {', '.join(identities)} run it until metis.upgrade is through",
+            deployed,
+        )
+        for deployed, identities in sorted(runs.items())
+        for fault in _checked_release(deployed)[1]
+    ]
+
+
+def complete_release(name: str, topology: dict[str, Any]) -> list[str]:
+    """
+    What keeps an organization from running a release, in sentences; nothing where it can.
+
+    name
+        The release.
+    topology
+        The organization's.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_orgs.complete_release 0.3.0 '{instances: []}'
+    """
+    found, faults = _checked_release(name)
+    if found:
+        faults += __salt__["metis_topology.release_faults"](found, topology["instances"])
+    return [f"{fault['place']} {fault['problem']}: {fault['fix']}" for fault in faults]
 
 
 def _checked_release(name: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
@@ -310,7 +355,18 @@ def pillar(minion_id: str) -> dict[str, Any]:
     for org in orgs.values():
         topology = org["topology"]
         if topology and minion_id in topology["hosts"]:
-            wanted = release(topology["release"])
-            args = (topology, wanted, _secrets(topology, minion_id), minion_id)
+            args = (topology, _releases(topology), _secrets(topology, minion_id), minion_id)
             return {"metis": __salt__["metis_topology.view"](*args)}
     return {}
+
+
+def _releases(topology: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a host may have to install: what is deployed, what is wanted, and what was before."""
+    names = {topology["release"]}
+    before = set()
+    for entry in topology["deployed"].values():
+        names.add(entry["release"])
+        before.add(entry.get("previous"))
+    # The file of the one before may be gone: a rollback to it says so.
+    checked = {name: _checked_release(name)[0] for name in names | set(filter(None, before))}
+    return {name: content for name, content in sorted(checked.items()) if content}

@@ -57,6 +57,9 @@ if HAS_PYDANTIC:
     class _Admin(_Section):
         database: _Name
         context_path: _Path
+        # Artifacts that take a database on from the releases before, in their order; a database
+        # that is new has them all.
+        schema_changes: list[_Name] = []
 
     class _Checksums(_Section):
         sources: list[_SafeSource] = pydantic.Field(min_length=1)
@@ -122,6 +125,12 @@ def faults(name: str, data: Any) -> list[str]:
     if read.release != name:
         found.append(f"release is {read.release}, and the file is called {name}.yaml")
     found += [f"artifacts.{wanted} is missing" for wanted in _NAMED if wanted not in read.artifacts]
+    for change in read.admin.schema_changes:
+        named = read.artifacts.get(change)
+        if named is None or named.kind != "sql" or named.roles != ["admin"]:
+            found.append(f"admin.schema_changes names {change}, which is no sql artifact of admin")
+    if len(set(read.admin.schema_changes)) < len(read.admin.schema_changes):
+        found.append("admin.schema_changes names an artifact twice")
     artifacts = data["artifacts"]
     # On a host, and in the master's store, where it is under the release and not under a role.
     files: dict[str, str] = {}

@@ -19,18 +19,18 @@ import salt.utils.yaml
 __virtualname__ = "metis_secrets"
 
 
-def _directory() -> Path:
+def _directory(below: str) -> Path:
     pki = Path(__opts__["pki_dir"])
-    directory = pki / "metis"
-    directory.mkdir(mode=0o700, exist_ok=True)
     # salt-run is root, the master may be the user `salt`: both must read what one wrote.
     owner = pki.stat()
-    if directory.stat().st_uid != owner.st_uid:
-        os.chown(directory, owner.st_uid, owner.st_gid)
+    for directory in (pki / "metis", pki / "metis" / below):
+        directory.mkdir(mode=0o700, exist_ok=True)
+        if directory.stat().st_uid != owner.st_uid:
+            os.chown(directory, owner.st_uid, owner.st_gid)
     return directory
 
 
-def edit(org: str, change: Callable[[dict[str, Any]], Any]) -> Any:
+def edit(org: str, change: Callable[[dict[str, Any]], Any], below: str = "") -> Any:
     """
     Read what is kept of an organization, alter it, and keep what was altered; one at a time.
 
@@ -38,10 +38,12 @@ def edit(org: str, change: Callable[[dict[str, Any]], Any]) -> Any:
         The organization.
     change
         Is given all that is kept, alters it where it has to, and returns what the caller wants.
+    below
+        A folder beside the secrets, for what is kept in the same way and is none.
 
     Returns what ``change`` returns.
     """
-    directory = _directory()
+    directory = _directory(below)
     path = directory / f"{org}.yaml"
     lock = os.open(directory, os.O_RDONLY)
     try:

@@ -441,7 +441,21 @@ def _certificate_faults(found: list[dict[str, Any]]) -> list[Fault]:
     ]
 
 
-def _release_faults(release: dict[str, Any], found: list[dict[str, Any]]) -> list[Fault]:
+def release_faults(release: dict[str, Any], found: list[dict[str, Any]]) -> list[Fault]:
+    """
+    What keeps a release from being deployed: an artifact without a checksum.
+
+    release
+        The release file's content.
+    found
+        The instances that are to run it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_topology.release_faults '{artifacts: {}}' '[]'
+    """
     wanted = {instance["role"] for instance in found if instance["settings"]["enabled"]}
     return [
         _fault(
@@ -473,10 +487,10 @@ def build(name: str, form: dict[str, Any], release: dict[str, Any] | None) -> di
     is ``None`` where there are faults: those of the form and those found here, but for what only
     follows from the former. ``claims`` is what no other organization may have, for ``clashes``;
     ``instances`` are those that could be read, whatever is at fault.
-    A topology has ``org``, ``cluster_name``, ``release``, ``paths``, ``data_center``, ``store``,
-    ``hosts`` (name to address), ``instances`` (mappings with ``id``, ``role``, ``host``,
-    ``address``, ``units``, ``service``, ``settings``) and ``agent``, the consul agent that all
-    programs use.
+    A topology has ``org``, ``cluster_name``, ``release`` (the wanted one; ``metis_orgs`` adds which
+    is ``deployed``), ``releases_kept``, ``paths``, ``data_center``, ``store``, ``hosts`` (name to
+    address), ``instances`` (mappings with ``id``, ``role``, ``host``, ``address``, ``units``,
+    ``service``, ``settings``) and ``agent``, the consul agent that all programs use.
 
     CLI Example:
 
@@ -507,7 +521,7 @@ def build(name: str, form: dict[str, Any], release: dict[str, Any] | None) -> di
         *_port_faults(found),
         *_certificate_faults(found),
         *_public_faults(found),
-        *(_release_faults(release, found) if release else []),
+        *(release_faults(release, found) if release else []),
     ]
     claims = _claims(org, found, places)
     if faults or release is None:
@@ -519,6 +533,7 @@ def build(name: str, form: dict[str, Any], release: dict[str, Any] | None) -> di
         "org": name,
         "cluster_name": org["cluster_name"] or name,
         "release": release["release"],
+        "releases_kept": org["releases_kept"],
         "paths": org["paths"],
         "data_center": org["data_center"],
         "store": org["store"],
@@ -629,24 +644,31 @@ def _shared_ports(
 
 
 def view(
-    topology: dict[str, Any], release: dict[str, Any], secrets: dict[str, Any], host: str
+    topology: dict[str, Any],
+    releases: dict[str, dict[str, Any]],
+    secrets: dict[str, Any],
+    host: str,
 ) -> dict[str, Any]:
     """
     What one host may know: its own instances, the addresses that they need, their secrets.
 
     topology
-        As ``build`` returns it.
-    release
-        The release file's content.
+        As ``build`` returns it, with ``deployed``: instance to ``{"release", "previous"}``, as
+        ``metis_deployed.of`` returns it.
+    releases
+        Release to its file's content: of every release that is deployed, and of those that may be
+        laid down beside it.
     secrets
         By name, and ``certificates``: role to certificate and key. Only those of the host's roles
         go into the view.
     host
         A host of the topology.
 
-    Returns ``{"org", "host", "address", "release", "paths", "store", "agent", "roles"}``; ``roles``
-    has for each role of the host its system user, directories, artifacts and ``instances``, each
-    with the content of its configuration.
+    Returns ``{"org", "host", "address", "release", "paths", "store", "agent", "roles"}``;
+    ``release`` is the one that is wanted. ``roles`` has for each role of the host its system user,
+    directories, ``releases`` (each with its directory, artifacts and facts), ``kept`` (releases
+    that are not pruned) and ``instances``, each with its ``release`` and the content of its
+    configuration.
 
     CLI Example:
 
@@ -659,18 +681,26 @@ def view(
         if instance["host"] != host:
             continue
         role = instance["role"]
-        seen = roles.setdefault(role, _role_view(topology, release, role))
+        seen = roles.setdefault(role, _role_view(topology, releases, role))
+        deployed = topology["deployed"][instance["id"]]
+        release = releases[deployed["release"]]
         config = __salt__[f"metis_config.{role}"](topology, release, secrets, instance)
         # The password is where the program reads it, and nowhere else.
         settings = {k: v for k, v in instance["settings"].items() if k != "mysql_password"}
         known = {key: instance[key] for key in ("id", "units", "service")}
         known["ports"] = [[protocol, port] for _, protocol, port in ports(instance)]
+        known["release"] = deployed["release"]
+        known["link"] = __salt__["metis_config.link"](topology["paths"], instance)
         seen["instances"].append(known | {"settings": settings} | config)
+        for name in (deployed["release"], deployed.get("previous")):
+            if name and name not in seen["kept"]:
+                seen["kept"].append(name)
     return {
         "org": topology["org"],
         "host": host,
         "address": topology["hosts"][host],
         "release": topology["release"],
+        "releases_kept": topology["releases_kept"],
         "paths": topology["paths"],
         "store": topology["store"],
         "agent": topology["agent"],
@@ -678,23 +708,36 @@ def view(
     }
 
 
-def _role_view(topology: dict[str, Any], release: dict[str, Any], role: str) -> dict[str, Any]:
+def _role_view(
+    topology: dict[str, Any], releases: dict[str, dict[str, Any]], role: str
+) -> dict[str, Any]:
     paths = topology["paths"]
     # data and compute are one program with a kind: on one host they share its environment.
     program = "fighter" if role in ("data", "compute") else role
     programs = f"{paths['programs']}/{program}"
-    facts = release.get(program, {})
-    if program == "fighter":
-        facts = facts | {"environment_mark": __salt__["metis_config.environment_mark"](release)}
     return {
         "user": f"metis-{role}".replace("_", "-"),
         "programs": programs,
-        "release": f"{programs}/releases/{topology['release']}",
-        "current": f"{programs}/current",
+        "releases": {
+            name: {
+                "name": name,
+                "directory": f"{programs}/releases/{name}",
+                "artifacts": __salt__["metis_release.on_host"](release, role),
+                "facts": _facts(release, program),
+            }
+            for name, release in releases.items()
+        },
+        "links": f"{paths['programs']}/{role}",
         "configuration": f"{paths['configuration']}/{role}",
         "data": f"{paths['data']}/{role}",
         "logs": f"{paths['logs']}/{role}",
-        "artifacts": __salt__["metis_release.on_host"](release, role),
-        "facts": facts,
+        "kept": [],
         "instances": [],
     }
+
+
+def _facts(release: dict[str, Any], program: str) -> dict[str, Any]:
+    facts: dict[str, Any] = release.get(program, {})
+    if program == "fighter":
+        return facts | {"environment_mark": __salt__["metis_config.environment_mark"](release)}
+    return facts

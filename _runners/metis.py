@@ -41,7 +41,16 @@ def _unknown(answer: dict[str, Any]) -> str:
     return str(answer["return"]).partition("\n")[0]
 
 
-def _rows(instances: list[dict[str, Any]], answers: dict[str, Any]) -> list[dict[str, Any]]:
+def _running_release(instance: dict[str, Any], runs: str | None, topology: dict[str, Any]) -> str:
+    """The release that runs, with a word where another one is wanted."""
+    if not runs or topology["deployed"][instance["id"]]["release"] == topology["release"]:
+        return runs or "-"
+    return f"{runs} ({topology['release']} is wanted)"
+
+
+def _rows(
+    instances: list[dict[str, Any]], answers: dict[str, Any], topology: dict[str, Any]
+) -> list[dict[str, Any]]:
     seen = {
         instance["id"]: instance
         for answer in answers.values()
@@ -59,7 +68,7 @@ def _rows(instances: list[dict[str, Any]], answers: dict[str, Any]) -> list[dict
         else:
             row |= {
                 "state": found["state"],
-                "release": found["version"] or "-",
+                "release": _running_release(instance, found["version"], topology),
                 "up": _age(found["since"]),
                 "registered": found["registration"] or "-",
                 "health": "healthy" if found["healthy"] else found["cause"],
@@ -112,7 +121,7 @@ def _status(org: str | None) -> dict[str, Any]:
         return _shown(request["error"], 1)
     hosts = sorted({instance["host"] for instance in request["instances"]})
     answers = __salt__["salt.cmd"]("metis_fleet.run", hosts, "metis_instance.status", timeout=60)
-    rows = _rows(request["instances"], answers)
+    rows = _rows(request["instances"], answers, request["topology"])
     retcode = 0 if all(row["health"] == "healthy" for row in rows) else 1
     return _shown(rows, retcode)
 

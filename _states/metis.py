@@ -1,15 +1,13 @@
 """
 The phases of a verb, for orchestrations: which hosts act, in which order, and whether they did.
 
-A verb's SLS is a list of these states. They share what is known of the run through ``__context__``,
-which lives as long as the orchestration: the request, and each host's instances as last seen.
-Progress goes to standard error, as it happens: an orchestration runs in the process of salt-run.
+A verb's SLS is a list of these states. What they share, and how they tell hosts and the operator
+something, is ``metis_run``.
 """
 
 import atexit
 import functools
 import gc
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -28,31 +26,8 @@ _NO_PILLAR = (
 )
 # Seconds for a host to say that it is ready; the first time, it fetches every module.
 _READY = 120
-# Seconds between two lines that a host is still at work.
-_PATIENCE = 10
-_WORDS = {
-    "missing": "is not a minion of this master: accept its key (salt-key -a {host})",
-    "silent": "does not answer: look at salt-minion on it, or at the network",
-    "late": "still works on it after {timeout:.0f} s: look with salt {host} saltutil.running",
-}
-
 # Salt ends a run at its first failure, but not a dry run.
 _NOT_TRIED = {"result": False, "comment": "not tried, as the first step failed"}
-
-
-def _say(text: str) -> None:
-    run = __context__["metis"]
-    print(f"{time.monotonic() - run['begun']:6.1f} s  {text}", file=sys.stderr, flush=True)
-
-
-def _run(name: str) -> State:
-    return {"name": name, "result": True, "changes": {}, "comment": ""}
-
-
-def _fail(ret: State, problems: list[str]) -> State:
-    for problem in problems:
-        _say(f"FAILED  {problem.splitlines()[0]}")
-    return ret | {"result": False, "comment": "\n".join(problems)}
 
 
 def _leave_returners() -> None:
@@ -75,7 +50,7 @@ def _phase(function: Callable[..., State]) -> Callable[..., State]:
         try:
             return function(name, *args, **kwargs)
         except salt.exceptions.CommandExecutionError as err:
-            return _fail(_run(name), [str(err)])
+            return __salt__["metis_run.fail"](__salt__["metis_run.state"](name), [str(err)])
 
     return phase
 
@@ -91,17 +66,19 @@ def guarded(name: str, hosts: bool = True) -> State:
         Whether the hosts are asked at all.
     """
     atexit.register(_leave_returners)
-    ret = _run(name)
-    __context__["metis"] = run = dict[str, Any](begun=time.monotonic(), seen={}, ready=False)
+    ret = __salt__["metis_run.state"](name)
+    run = __salt__["metis_run.begin"]()
     if "metis" not in __pillar__:
-        return _fail(ret, [_NO_PILLAR])
+        return __salt__["metis_run.fail"](ret, [_NO_PILLAR])
     request = __salt__["metis_verb.request"](__pillar__, __pillar__["metis"]["orgs"])
     if request["error"]:
-        return _fail(ret, [request["error"]])
+        return __salt__["metis_run.fail"](ret, [request["error"]])
     run |= request
     named = sorted({instance["host"] for instance in run["instances"]})
-    _say(
-        f"organization {run['org']}, release {run['topology']['release']}: "
+    deployed = run["topology"]["deployed"]
+    releases = sorted({deployed[i["id"]]["release"] for i in run["instances"]})
+    __salt__["metis_run.say"](
+        f"organization {run['org']}, release {' and '.join(releases)}: "
         f"{len(run['instances'])} instances on {len(named)} hosts"
     )
     if not hosts:
@@ -114,90 +91,16 @@ def guarded(name: str, hosts: bool = True) -> State:
     if new:
         __salt__["metis_fleet.run"](new, "saltutil.sync_modules", {"refresh": True}, _READY)
         answers |= _ready(new, wanted)
-    problems = _problems(answers, _READY, (bool,))
+    problems = __salt__["metis_run.problems"](answers, _READY, (bool,))
     if problems:
-        return _fail(ret, problems)
+        return __salt__["metis_run.fail"](ret, problems)
     run["ready"] = True
-    _say(f"every host answers: {', '.join(named)}")
+    __salt__["metis_run.say"](f"every host answers: {', '.join(named)}")
     return ret | {"comment": f"{', '.join(named)} answer"}
 
 
 def _ready(hosts: list[str], wanted: str) -> dict[str, Any]:
     return __salt__["metis_fleet.run"](hosts, "metis_host.ready", {"wanted": wanted}, _READY)
-
-
-def _problems(answers: dict[str, Any], timeout: float, kind: tuple[type, ...]) -> list[str]:
-    """What keeps answers from being good: none, or another than what the function returns."""
-    problems = []
-    for host, answer in answers.items():
-        if answer["answer"] != "returned":
-            problems.append(f"{host} {_WORDS[answer['answer']].format(host=host, timeout=timeout)}")
-        elif not isinstance(answer["return"], kind):
-            problems.append(f"{host} failed: {answer['return']}")
-    return problems
-
-
-def _progress(host: str, answer: dict[str, Any]) -> None:
-    if answer["answer"] == "working":
-        told = __context__["metis"].setdefault("told", {})
-        if time.monotonic() - told.get(host, 0) > _PATIENCE:
-            told[host] = time.monotonic()
-            _say(f"  {host}: still at work")
-    elif isinstance(answer["return"], dict):
-        states = answer["return"].values()
-        count = sum(1 for state in states if state["changes"])
-        failed = sum(1 for state in states if state["result"] is False)
-        word = "would change" if __opts__["test"] else "changed"
-        _say(
-            f"  {host}: {count} of {len(states)} states {word}"
-            + f", {failed} FAILED" * bool(failed)
-        )
-
-
-def _run_number(item: tuple[str, dict[str, Any]]) -> int:
-    return item[1].get("__run_num__", 0)
-
-
-def _apply(
-    hosts: list[str], to: str, roles: list[str], timeout: float
-) -> tuple[list[str], dict[str, list[str]]]:
-    """Bring hosts to a state at once. Returns problems, and host to the states that changed."""
-    own: dict[str, list[str]] = {host: [] for host in hosts}
-    for instance in __context__["metis"]["instances"]:
-        mine = own.get(instance["host"])
-        if mine is not None and instance["role"] in roles and instance["role"] not in mine:
-            mine.append(instance["role"])
-    kwarg = {"to": to, "roles": own, "test": __opts__["test"], "agent_since": _agent_since()}
-    answers = __salt__["metis_fleet.run"](hosts, "metis_host.reach", kwarg, timeout, _progress)
-    problems = _problems(answers, timeout, (dict, list))
-    changes: dict[str, list[str]] = {}
-    for host, answer in answers.items():
-        before = len(problems)
-        if isinstance(answer["return"], list):
-            problems.append(f"{host}: {'; '.join(map(str, answer['return']))}")
-        elif isinstance(answer["return"], dict):
-            for tag, state in sorted(answer["return"].items(), key=_run_number):
-                # A state whose module is missing has no ID but in its tag.
-                identity = state.get("__id__") or tag.split("_|-")[1]
-                if "instances" in state:
-                    __context__["metis"]["seen"][host] = state["instances"]
-                if state["result"] is False and "requisite failed" not in str(state["comment"]):
-                    problems.append(f"{host}: {identity}: {state['comment']}")
-                mine = changes.setdefault(host, [])
-                # A state of several names has one ID.
-                if state["result"] is not False and state["changes"] and identity not in mine:
-                    mine.append(identity)
-            if answer["retcode"] and len(problems) == before:
-                problems.append(f"{host} failed with exit code {answer['retcode']}")
-    return problems, {host: mine for host, mine in changes.items() if mine}
-
-
-def _agent_since() -> float:
-    """When the consul agent that the programs use was started, as far as this run has seen."""
-    run = __context__["metis"]
-    host = run["topology"]["agent"]["host"]
-    since = [i["since"] for i in run["seen"].get(host, []) if i["role"] == "consul"]
-    return since[0] or 0.0 if since else 0.0
 
 
 def _outlived(instance: dict[str, Any], agent: float) -> bool:
@@ -214,10 +117,10 @@ def _steps(hosts: list[str], to: str, roles: list[str]) -> list[list[str]]:
     that run and need a restart, so that what is redundant stays up. Hosts whose instances were seen
     to be as wanted in this run need nothing.
     """
-    seen = __context__["metis"]["seen"]
+    seen = __salt__["metis_run.now"]()["seen"]
     if to != "running" or __opts__["test"]:
         return [hosts]
-    agent = _agent_since()
+    agent = __salt__["metis_run.agent_since"]()
     first, then = [], []
     for host in hosts:
         own = [i for i in seen[host] if i["role"] in roles] if host in seen else None
@@ -228,41 +131,42 @@ def _steps(hosts: list[str], to: str, roles: list[str]) -> list[list[str]]:
     return ([first] if first else []) + then
 
 
-def _unhealthy(hosts: list[str], roles: list[str]) -> list[str]:
-    """The gate of a phase: what is wrong with the instances that were just brought up."""
-    seen = __context__["metis"]["seen"]
-    return [
-        f"{instance['id']}: {instance['explained']}"
-        for host in hosts
-        for instance in seen.get(host, [])
-        if instance["role"] in roles and not instance["healthy"]
-    ]
-
-
 @_phase
-def stored(name: str) -> State:
+def stored(name: str, wanted: bool = False) -> State:
     """
-    Every artifact that the roles need is in the master's store, and right.
+    Every artifact that the roles need is in the master's store, and right: of the release that each
+    instance runs, and of the one that an upgrade goes to.
 
     name
         What the state is called.
+    wanted
+        Whether the release counts too that the organization's file wants.
     """
-    ret = _run(name)
-    run = __context__["metis"]
+    ret = __salt__["metis_run.state"](name)
+    run = __salt__["metis_run.now"]()
     if not run["ready"]:
         return ret | _NOT_TRIED
     begun = time.monotonic()
-    release = __salt__["metis_orgs.release"](run["topology"]["release"])
-    roles = sorted({instance["role"] for instance in run["instances"]})
-    done = __salt__["metis_store.fill"](release, roles, _say, __opts__["test"])
-    ret["changes"] = done["changes"]
-    if done["problems"]:
+    needed: dict[str, set[str]] = {}
+    for instance in run["instances"]:
+        releases = [run["topology"]["deployed"][instance["id"]]["release"], run.get("target")]
+        releases += [run["topology"]["release"]] if wanted else []
+        for release in filter(None, releases):
+            needed.setdefault(release, set()).add(instance["role"])
+    problems = []
+    for release, roles in needed.items():
+        content = __salt__["metis_orgs.release"](release)
+        say = __salt__["metis_run.say"]
+        done = __salt__["metis_store.fill"](content, sorted(roles), say, __opts__["test"])
+        ret["changes"] |= done["changes"]
+        problems += done["problems"]
+    if problems:
         run["ready"] = False
-        return _fail(ret, done["problems"])
-    count = len(done["changes"])
+        return __salt__["metis_run.fail"](ret, problems)
+    count = len(ret["changes"])
     word = "would be fetched" if __opts__["test"] else "fetched"
     what = f"{count} artifacts {word}" if count else "all is there"
-    _say(f"{name}: {what}, {time.monotonic() - begun:.1f} s")
+    __salt__["metis_run.say"](f"{name}: {what}, {time.monotonic() - begun:.1f} s")
     return ret | {"result": None if count and __opts__["test"] else True, "comment": what}
 
 
@@ -274,8 +178,8 @@ def served(name: str) -> State:
     name
         What the state is called.
     """
-    ret = _run(name)
-    run = __context__["metis"]
+    ret = __salt__["metis_run.state"](name)
+    run = __salt__["metis_run.now"]()
     if not run["ready"]:
         return ret | _NOT_TRIED
     begun = time.monotonic()
@@ -284,9 +188,10 @@ def served(name: str) -> State:
     done: State = __states__["metis_store.served"](name, stores)
     if done["result"] is False:
         run["ready"] = False
-        return _fail(ret, [done["comment"]]) | {"changes": done["changes"]}
+        fail = __salt__["metis_run.fail"](ret, [done["comment"]])
+        return fail | {"changes": done["changes"]}
     what = done["comment"] if done["changes"] or done.get("warnings") else "unchanged"
-    _say(f"{name}: {what}, {time.monotonic() - begun:.1f} s")
+    __salt__["metis_run.say"](f"{name}: {what}, {time.monotonic() - begun:.1f} s")
     return done
 
 
@@ -304,8 +209,8 @@ def reached(name: str, to: str, roles: list[str], timeout: float = 900) -> State
     timeout
         Seconds that one host may take.
     """
-    ret = _run(name)
-    run = __context__["metis"]
+    ret = __salt__["metis_run.state"](name)
+    run = __salt__["metis_run.now"]()
     if not run["ready"]:
         return ret | _NOT_TRIED
     begun = time.monotonic()
@@ -313,24 +218,26 @@ def reached(name: str, to: str, roles: list[str], timeout: float = 900) -> State
     wanted = {i["role"] for i in run["instances"]}
     roles = [role for role in roles if role in wanted]
     if not hosts:
-        _say(f"{name}: nothing to do")
+        __salt__["metis_run.say"](f"{name}: nothing to do")
         return ret | {"comment": "no such instance is wanted"}
     acted = []
     for step in _steps(hosts, to, roles):
         acted += step
         run["acted"] = run.get("acted", False) or to == "running"
-        problems, changes = _apply(step, to, roles, timeout)
+        problems, changes = __salt__["metis_run.apply"](step, to, roles, timeout)
         ret["changes"] |= changes
         if to == "running" and not __opts__["test"]:
-            problems = problems or _unhealthy(step, roles)
+            problems = problems or __salt__["metis_run.unhealthy"](step, roles)
         if problems:
-            return _fail(ret, problems)
+            return __salt__["metis_run.fail"](ret, problems)
     count = sum(map(len, ret["changes"].values()))
     word = "would change" if __opts__["test"] else "changed"
     what = f"{count} states {word}" if count else "unchanged"
     if not acted:
         what = "all run and are healthy"
-    _say(f"{name} ({', '.join(hosts)}): {what}, {time.monotonic() - begun:.1f} s")
+    __salt__["metis_run.say"](
+        f"{name} ({', '.join(hosts)}): {what}, {time.monotonic() - begun:.1f} s"
+    )
     return ret | {"result": None if count and __opts__["test"] else True, "comment": what}
 
 
@@ -344,8 +251,8 @@ def passing(name: str, timeout: float = 60) -> State:
     timeout
         Seconds to wait for registrations that do not pass yet.
     """
-    ret = _run(name)
-    run = __context__["metis"]
+    ret = __salt__["metis_run.state"](name)
+    run = __salt__["metis_run.now"]()
     if not run["ready"]:
         return ret | _NOT_TRIED
     if __opts__["test"]:
@@ -361,7 +268,7 @@ def passing(name: str, timeout: float = 60) -> State:
     answers = __salt__["metis_fleet.run"](
         unknown, "metis_instance.status", {"wait": timeout}, timeout + 60
     )
-    problems = _problems(answers, timeout + 60, (list,))
+    problems = __salt__["metis_run.problems"](answers, timeout + 60, (list,))
     run["seen"] |= {h: a["return"] for h, a in answers.items() if isinstance(a["return"], list)}
     seen = {i["id"]: i for host in hosts for i in run["seen"].get(host, [])}
     for instance in run["instances"]:
@@ -374,6 +281,6 @@ def passing(name: str, timeout: float = 60) -> State:
                 "file changed while this ran: run it again"
             )
     if problems:
-        return _fail(ret, problems)
-    _say(f"{len(wanted)} instances run, are registered and pass")
+        return __salt__["metis_run.fail"](ret, problems)
+    __salt__["metis_run.say"](f"{len(wanted)} instances run, are registered and pass")
     return ret | {"comment": f"{len(wanted)} instances: {', '.join(sorted(wanted))}"}

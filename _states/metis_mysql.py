@@ -47,7 +47,7 @@ def account(name: str, host: str, password_pillar: str, socket: str) -> State:
     )
 
 
-def schema_present(name: str, file: str) -> State:
+def schema_present(name: str, file: str, release: str, changes: list[str]) -> State:
     """
     A database is there, created from a schema, once: the schema begins with DROP DATABASE.
 
@@ -55,18 +55,23 @@ def schema_present(name: str, file: str) -> State:
         The database.
     file
         The absolute path of the schema, an SQL file.
+    release
+        Whose schema it is.
+    changes
+        The names of the schema changes that are in it already.
     """
     ret: State = {"name": name, "result": True, "changes": {}, "comment": f"{name} is there"}
-    changes = {name: {"old": None, "new": "created"}}
+    created = {name: {"old": None, "new": "created"}}
     try:
         if __salt__["metis_mysql.has_schema"](name):
             return ret
         if __opts__["test"]:
-            return ret | {"result": None, "changes": changes, "comment": f"{name} would be created"}
-        __salt__["metis_mysql.create_schema"](name, file)
+            return ret | {"result": None, "changes": created, "comment": f"{name} would be created"}
+        born = __salt__["metis_schema.birth"](name, release, changes)
+        __salt__["metis_mysql.create_schema"](name, file, born)
     except salt.exceptions.CommandExecutionError as err:
         if __opts__["test"]:
             # As on a host that has never been deployed.
-            return ret | {"result": None, "changes": changes, "comment": f"not known: {err}"}
+            return ret | {"result": None, "changes": created, "comment": f"not known: {err}"}
         return ret | {"result": False, "comment": str(err)}
-    return ret | {"changes": changes, "comment": f"{name} was created"}
+    return ret | {"changes": created, "comment": f"{name} was created"}

@@ -6,7 +6,11 @@ The organization's file is valid and its hosts answer:
   metis.guarded:
     - failhard: True
 
-The release is in the master's store:
+Every instance has a release:
+  metis_upgrade.settled:
+    - failhard: True
+
+Its release is in the master's store:
   metis.stored:
     - failhard: True
 

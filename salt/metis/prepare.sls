@@ -7,8 +7,9 @@ The organization's file is valid:
     - hosts: False
     - failhard: True
 
-The release is in the master's store:
+The releases that run and the wanted one are in the master's store:
   metis.stored:
+    - wanted: True
     - failhard: True
 
 The store is served:

@@ -134,18 +134,19 @@ def write_host(host: Host, private: str, public: str) -> None:
         (wants / f"{service}.service").symlink_to(f"/etc/systemd/system/{service}.service")
 
 
-def share(master_host: Host, organizations: Iterable[Path], release: Path) -> None:
-    """Give the master organization files and a release file that are not the repository's.
+def share(master_host: Host, organizations: Iterable[Path], releases: Iterable[Path]) -> None:
+    """Give the master organization and release files that are not the repository's.
 
     Args:
         master_host: the master's host.
         organizations: the organization files.
-        release: the release file.
+        releases: the release files.
     """
     pillar = master_host.root / LOCAL.lstrip("/") / "pillar"
     own = [file for file in organizations if file.parent != topology.OWN]
-    for folder, file in (*(("orgs", file) for file in own), ("releases", release)):
-        _write(pillar / folder / file.name, file.read_text(encoding="utf-8"))
+    for folder, given in (("orgs", own), ("releases", releases)):
+        for file in given:
+            _write(pillar / folder / file.name, file.read_text(encoding="utf-8"))
 
 
 def _write(file: Path, text: str) -> None:

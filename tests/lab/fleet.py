@@ -142,7 +142,7 @@ class Lab:
             with booting, ThreadPoolExecutor(len(idle)) as pool:
                 list(pool.map(Host.start, idle))
         master = next(host for host in hosts if host.name == MASTER.name)
-        files.share(master, org_files, built.sandbox / "sandbox.yaml")
+        files.share(master, org_files, sorted(built.sandbox.glob("*.yaml")))
         if idle:
             minions = [host.name for host in idle if host.name != MASTER.name]
             with self._progress.step("waiting for the minions"):

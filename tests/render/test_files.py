@@ -127,7 +127,7 @@ def test_nginx_can_read_its_site_and_finds_admin_behind_it(matrix: Matrix, tmp_p
         for directive in ("ssl_certificate", "ssl_certificate_key"):
             for (name,) in _directives(http, directive):
                 assert name in files
-        path = admin["facts"]["context_path"]
+        path = _of(admin)["facts"]["context_path"]
         assert _directives(http, "location") == [[path], ["/"]]
         behind = f"http://127.0.0.1:{settings['web_port']}{path}"
         assert _directives(http, "proxy_pass") == [[behind]]
@@ -136,7 +136,14 @@ def test_nginx_can_read_its_site_and_finds_admin_behind_it(matrix: Matrix, tmp_p
             "servlet": {"context-path": path},
             "tomcat": None,
         }
-        assert _directives(http, "root") == [[f"{admin['current']}/network"]]
+        assert _directives(http, "root") == [[f"{instance['link']}/network"]]
+
+
+def _of(role: Data) -> Data:
+    """The release that the instances of a role have."""
+    (name,) = {instance["release"] for instance in role["instances"]}
+    found: Data = role["releases"][name]
+    return found
 
 
 def test_mariadb_has_the_settings_that_the_schema_needs(matrix: Matrix) -> None:
@@ -200,7 +207,9 @@ def test_units_stop_their_program_gently_and_start_it_again(
         assert int(service["TimeoutStopSec"]) >= least, name
         assert service["User"] == service["Group"]
         assert service["User"] in users, name
-        assert service["WorkingDirectory"] in folders, name
+        # Of a template, the link is each instance's.
+        working = re.escape(service["WorkingDirectory"]).replace("%i", "[0-9]+")
+        assert any(re.fullmatch(working, folder) for folder in folders), name
         for folder in service["ReadWritePaths"].split():
             assert folders[folder] == service["User"], name
         assert unit.install["WantedBy"] == "multi-user.target", name
@@ -221,12 +230,13 @@ def test_units_start_a_program_that_is_there(matrix: Matrix, organization: str, 
             continue
         role = name.removeprefix("metis-").split(".")[0].rstrip("@")
         seen = view["roles"][role]
-        inside = program.removeprefix(f"{seen['current']}/")
-        artifacts = seen["artifacts"].values()
+        link = f"{seen['links']}/%i" if "@" in name else seen["instances"][0]["link"]
+        inside = program.removeprefix(f"{link}/")
+        artifacts = _of(seen)["artifacts"].values()
         known = {a["file"] for a in artifacts} | {a["unpacks"] for a in artifacts}
         assert inside in known | {"env/bin/python"}, name
         if "-jar" in unit.service["ExecStart"]:
-            assert f"{seen['current']}/{seen['artifacts']['admin_jar']['file']}" in (
+            assert f"{link}/{_of(seen)['artifacts']['admin_jar']['file']}" in (
                 unit.service["ExecStart"].split()
             )
 
@@ -276,7 +286,7 @@ def test_systemd_accepts_the_units(
         (systemd / name.lstrip("/")).write_text(text)
         started.append(name.replace("@.", "@8700."))
         for program in re.findall(r"^Exec\w+=-?(\S+)", text, re.MULTILINE):
-            place = systemd / program.lstrip("/")
+            place = systemd / program.lstrip("/").replace("%i", "8700")
             place.parent.mkdir(parents=True, exist_ok=True)
             place.touch(0o755)
     if not started:

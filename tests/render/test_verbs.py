@@ -35,7 +35,7 @@ def test_a_verb_looks_before_it_acts_and_ends_at_the_first_failure(master: Host,
     assert (phases[0]["state"], phases[0]["fun"]) == ("metis", "guarded")
     assert all(phase["failhard"] is True for phase in phases)
     # Nothing but our own phases: they call a host that is silent, late or unknown by its name.
-    assert {phase["state"] for phase in phases} == {"metis"}
+    assert {phase["state"] for phase in phases} <= {"metis", "metis_upgrade"}
 
 
 @each_verb
@@ -50,6 +50,30 @@ def test_phases_are_in_the_order_that_programs_need(master: Host, verb: str) -> 
             # All at once, and before anything starts.
             assert phase["roles"] == list(ROLES)
             assert phase is phases[0]
+
+
+@pytest.mark.parametrize("verb", ["upgrade", "rollback"])
+def test_a_release_is_laid_down_before_anything_is_switched(master: Host, verb: str) -> None:
+    phases = [p for p in _phases(master, verb) if p["state"] == "metis_upgrade"]
+    assert [phase["fun"] for phase in phases[:2]] == ["prepared", "laid_down"]
+    switched = [phase for phase in phases if phase["fun"] == "switched"]
+    # ice_via has no release of its own.
+    assert [phase["roles"] for phase in switched] == [r for r in ORDER if r != ["ice_via"]]
+    assert phases[0].get("back", False) is (verb == "rollback")
+    assert phases[-1]["fun"] == ("settled" if verb == "rollback" else "pruned")
+
+
+def test_what_is_deployed_is_settled_and_stored_before_hosts_are_told(master: Host) -> None:
+    assert [phase["fun"] for phase in _phases(master, "deploy")[:5]] == [
+        "guarded",
+        "settled",
+        "stored",
+        "served",
+        "reached",
+    ]
+    for verb in ("upgrade", "rollback"):
+        known = [phase["fun"] for phase in _phases(master, verb)]
+        assert known[:5] == ["guarded", "prepared", "stored", "served", "laid_down"]
 
 
 def test_deploy_and_start_end_with_a_look_at_everything(master: Host) -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.render.compiler import ROLES, Data
-from tests.render.matrix import EVERYTHING, FILES, OTHER, PLACES, Matrix, release
+from tests.render.matrix import ALONE, EVERYTHING, FILES, OTHER, PLACES, Matrix, release
 from tests.render.test_files import UNITS, each_place
 
 # Organizations of the releases that somebody else published.
@@ -94,7 +94,7 @@ def test_every_artifact_of_a_release_is_fetched_and_used(matrix: Matrix, organiz
         for chunk in matrix.chunks(*place, "running"):
             if (chunk["state"], chunk["fun"]) == ("metis_artifact", "present"):
                 fetched[chunk["name"].rpartition("/")[2]] = chunk
-            elif not chunk["__id__"].startswith("The current release"):
+            elif not chunk["__id__"].endswith("has its release"):
                 kept = {k: v for k, v in chunk.items() if k not in ("require", "watch")}
                 used += json.dumps(kept)
         used += "".join(file.read_text() for _, file in matrix.files(*place).values())
@@ -102,7 +102,7 @@ def test_every_artifact_of_a_release_is_fetched_and_used(matrix: Matrix, organiz
         artifact["file"]: artifact
         for place in places
         for role in matrix.host(*place).view["roles"].values()
-        for artifact in role["artifacts"].values()
+        for artifact in role["releases"][named]["artifacts"].values()
     }
     assert set(fetched) == set(artifacts)
     declared = release(named)["artifacts"].values()
@@ -117,6 +117,25 @@ def test_every_artifact_of_a_release_is_fetched_and_used(matrix: Matrix, organiz
             artifact["sha256"] for artifact in declared if artifact["file"] == file
         )
         assert file in used, f"{file} is fetched, and nothing uses it"
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role != "ice_via"])
+def test_laying_a_release_down_touches_nothing_that_runs(matrix: Matrix, role: str) -> None:
+    places = [place for place in PLACES if place[0] == ALONE]
+    (host,) = [h for _, h in places if role in matrix.host(ALONE, h).roles][:1]
+    chunks = matrix.chunks(ALONE, host, f"roles.{role}.laid_down")
+    kinds = {(chunk["state"], chunk["fun"]) for chunk in chunks}
+    assert kinds <= {
+        ("file", "directory"),
+        ("metis_artifact", "present"),
+        ("metis_artifact", "unpacked"),
+        ("cmd", "run"),
+        ("pkg", "installed"),
+    }
+    artifacts = {c["name"] for c in chunks if c["fun"] == "present"}
+    wanted = matrix.host(ALONE, host).view["release"]
+    seen = matrix.host(ALONE, host).view["roles"][role]["releases"][wanted]
+    assert artifacts == {f"{seen['directory']}/{a['file']}" for a in seen["artifacts"].values()}
 
 
 @pytest.mark.parametrize("role", ROLES)

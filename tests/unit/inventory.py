@@ -81,7 +81,7 @@ def wired() -> dict[ModuleType, dict[str, Any]]:
     own = (metis_ini, metis_inventory, metis_orgs, metis_orgtext, metis_variables)
     pure = orgs.wired()
     functions = next(iter(pure.values()))["__salt__"] | orgs.by_salts_name(*own)
-    return {module: {"__salt__": functions} for module in (*pure, *own)}
+    return {module: pure.get(module, {}) | {"__salt__": functions} for module in (*pure, *own)}
 
 
 def loaded(text: str) -> dict[str, Any]:

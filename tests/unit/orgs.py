@@ -12,6 +12,7 @@ import yaml
 
 from _modules import (
     metis_config,
+    metis_deployed,
     metis_orgfile,
     metis_release,
     metis_releasefile,
@@ -100,6 +101,8 @@ def built(file: dict[str, Any], release: dict[str, Any] = RELEASE) -> dict[str, 
     """Give the topology of a file, or its faults, as `metis_topology.build` does."""
     form = metis_orgfile.read({"metis": file})
     made: dict[str, Any] = metis_topology.build("acme", form, release)
+    if made["topology"]:
+        made["topology"]["deployed"] = metis_deployed.of(made["topology"], {})
     return made
 
 
@@ -116,7 +119,8 @@ def views(
 ) -> dict[str, Any]:
     """Give every host's view of a topology."""
     secrets = {"mysql_password": password, "certificates": certificates or {}}
-    return {host: metis_topology.view(whole, RELEASE, secrets, host) for host in whole["hosts"]}
+    releases = {RELEASE["release"]: RELEASE}
+    return {host: metis_topology.view(whole, releases, secrets, host) for host in whole["hosts"]}
 
 
 def by_salts_name(*modules: ModuleType) -> dict[str, Callable[..., Any]]:
@@ -133,6 +137,7 @@ def wired() -> dict[ModuleType, dict[str, Any]]:
     """Give what `configure_loader_modules` needs for the pure modules."""
     pure = (
         metis_config,
+        metis_deployed,
         metis_orgfile,
         metis_release,
         metis_releasefile,
@@ -142,4 +147,7 @@ def wired() -> dict[ModuleType, dict[str, Any]]:
     functions = by_salts_name(*pure)
     # No store, no pins.
     functions["metis_pins.merged"] = lambda release: release
-    return {module: {"__salt__": functions} for module in pure}
+    wired: dict[ModuleType, dict[str, Any]] = {module: {"__salt__": functions} for module in pure}
+    # Nothing is deployed.
+    wired[metis_deployed]["__opts__"] = {"pki_dir": "/nowhere"}
+    return wired

@@ -1,6 +1,7 @@
 {%- from "roles/common/certificate.jinja" import certificate with context %}
 {%- set admin = pillar.metis.roles.admin %}
 {%- set instance = admin.instances[0] %}
+{%- set release = admin.releases[instance.release] %}
 include:
   - roles.admin.installed
 {{ certificate("admin", admin) }}
@@ -33,7 +34,7 @@ The configuration of admin is written:
 # admin reads config/application-admin.yml below its working directory, and no other place.
 The release of admin finds its configuration:
   file.symlink:
-    - name: {{ admin.release }}/config
+    - name: {{ release.directory }}/config
     - target: {{ admin.configuration }}
     - require:
       - sls: roles.admin.installed
@@ -50,8 +51,8 @@ The unit of admin is written:
     - context:
         org: {{ pillar.metis.org | json }}
         user: {{ admin.user }}
-        directory: {{ admin.current }}
-        jar: {{ admin.artifacts.admin_jar.file }}
+        directory: {{ instance.link }}
+        jar: {{ release.artifacts.admin_jar.file }}
         jvm: {{ instance.jvm | json }}
         agent: {{ pillar.metis.agent | json }}
         service: {{ instance.service | json }}
@@ -70,8 +71,8 @@ The web site of admin is written:
         settings: {{ instance.settings | json }}
         certificate_file: {{ instance.tls.certificate_file }}
         key_file: {{ instance.tls.key_file }}
-        context_path: {{ admin.facts.context_path }}
-        web_files: {{ admin.current }}/network
+        context_path: {{ release.facts.context_path }}
+        web_files: {{ instance.link }}/network
     - require:
       - sls: roles.admin.installed
 

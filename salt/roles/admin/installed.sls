@@ -1,11 +1,12 @@
 {%- from "roles/common/program.jinja" import account, release, current with context %}
 {%- set admin = pillar.metis.roles.admin %}
+{%- set seen = admin.releases[admin.instances[0].release] %}
 include:
   - roles.common.curl
   - roles.common.directories
 {{ account("admin", admin) }}
-{{ release("admin", admin) }}
-{{ current("admin", admin) }}
+{{ release("admin", seen) }}
+{{ current("admin", admin.instances[0], seen) }}
 
 The packages of admin are installed:
   pkg.installed:

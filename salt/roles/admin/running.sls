@@ -1,5 +1,6 @@
 {%- set admin = pillar.metis.roles.admin %}
 {%- set instance = admin.instances[0] %}
+{%- set release = admin.releases[instance.release] %}
 include:
   - roles.admin.configured
 
@@ -14,10 +15,33 @@ MariaDB runs:
 
 The database of admin is created once:
   metis_mysql.schema_present:
-    - name: {{ admin.facts.database }}
-    - file: {{ admin.release }}/{{ admin.artifacts.admin_sql.file }}
+    - name: {{ release.facts.database }}
+    - file: {{ release.directory }}/{{ release.artifacts.admin_sql.file }}
+    - release: {{ release.name }}
+    - changes: {{ release.facts.schema_changes | default([]) | json }}
     - require:
       - metis_unit: MariaDB runs
+
+# What it would write after the dump could not be brought back.
+admin does not run while its schema changes:
+  service.dead:
+    - name: metis-admin.service
+    - prereq:
+      - metis_schema: The schema of admin is that of its release
+
+The schema of admin is that of its release:
+  metis_schema.current:
+    - name: {{ release.facts.database }}
+    - release: {{ release.name }}
+    - backups: {{ admin.data }}/backups
+    - changes:
+{%- for change in release.facts.schema_changes | default([]) %}
+      - name: {{ change }}
+        file: {{ release.directory }}/{{ release.artifacts[change].file }}
+{%- else %} []
+{%- endfor %}
+    - require:
+      - metis_mysql: The database of admin is created once
 
 # As long as it runs, admin may log in again with the password that it has.
 admin does not run while its password changes:
@@ -35,12 +59,12 @@ The database account of admin exists:
     # Not there in a dry run of a host that has never been deployed, and always after that.
     - onlyif: test -S /run/mysqld/mysqld.sock
     - require:
-      - metis_mysql: The database of admin is created once
+      - metis_schema: The schema of admin is that of its release
 
 The database account of admin has rights on its database only:
   mysql_grants.present:
     - grant: ALL PRIVILEGES
-    - database: {{ admin.facts.database }}.*
+    - database: {{ release.facts.database }}.*
     - user: {{ instance.settings.mysql_user | json }}
     - host: 127.0.0.1
     - connection_user: root
@@ -58,7 +82,7 @@ admin runs:
     - require:
       - mysql_grants: The database account of admin has rights on its database only
     - watch:
-      - file: The current release of admin is this one
+      - file: admin has its release
       - file: The configuration of admin is written
       - file: The unit of admin is written
 

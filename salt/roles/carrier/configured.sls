@@ -33,8 +33,8 @@ The unit of carrier is written:
     - context:
         org: {{ pillar.metis.org | json }}
         user: {{ carrier.user }}
-        directory: {{ carrier.current }}
-        program: {{ carrier.artifacts.carrier.file }}
+        directory: {{ instance.link }}
+        program: {{ carrier.releases[instance.release].artifacts.carrier.file }}
         config_file: {{ instance.config_file }}
         agent: {{ pillar.metis.agent | json }}
         service: {{ instance.service | json }}

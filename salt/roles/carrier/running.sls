@@ -11,7 +11,7 @@ carrier runs:
     - require:
       - sls: roles.carrier.configured
     - watch:
-      - file: The current release of carrier is this one
+      - file: carrier has its release
       - file: The configuration of carrier is written
       - file: The unit of carrier is written
 

@@ -26,6 +26,6 @@ The unit of consul is written:
     - context:
         org: {{ pillar.metis.org | json }}
         user: {{ consul.user }}
-        directory: {{ consul.current }}
+        directory: {{ instance.link }}
         config_file: {{ instance.config_file }}
         writable: [{{ consul.data }}, {{ consul.logs }}]

@@ -11,7 +11,7 @@ The consul server runs:
     - require:
       - sls: roles.consul.configured
     - watch:
-      - file: The current release of consul is this one
+      - file: consul has its release
       - file: The configuration of consul is written
       - file: The unit of consul is written
 

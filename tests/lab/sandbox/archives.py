@@ -12,11 +12,11 @@ from tests.lab.sandbox.piece import EPOCH
 _MOMENT = time.gmtime(EPOCH)[:6]
 
 
-def write_zip(target: Path, members: Mapping[str, bytes], mode: int = 0o644) -> None:
+def write_zip(target: Path | io.BytesIO, members: Mapping[str, bytes], mode: int = 0o644) -> None:
     """Write a zip archive.
 
     Args:
-        target: the archive.
+        target: the archive, or where its content is to go.
         members: content by name, in this order.
         mode: the permissions of every member.
     """

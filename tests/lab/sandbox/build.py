@@ -1,10 +1,11 @@
-"""Build the sandbox release: its artifacts, its release file, and the data center's program.
+"""Build the sandbox releases: their artifacts and release files, and the data center's program.
 
 The finished folder has::
 
-    sandbox.yaml     the release file; its sources name a server that serves this very folder
-    sandbox/         the artifacts
-    bin/datacenter   stands in for the network's data center; not a part of the release
+    sandbox.yaml     a release file; its sources name a server that serves this very folder
+    sandbox/         its artifacts
+    sandbox2...      the second release in the same way, and its broken forms (releases.py)
+    bin/datacenter   stands in for the network's data center; not a part of a release
 
 ``python -m tests.lab.sandbox.build OUT`` builds it from a shell.
 """
@@ -16,13 +17,13 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from tests.lab.sandbox import admin, consul, wheels
-from tests.lab.sandbox.bundles import CARRIER, DATACENTER, TOOLS
-from tests.lab.sandbox.piece import HERE, VERSION, BuildError, Piece, copy_into
+from tests.lab.sandbox.bundles import CARRIER, DATACENTER, SECOND_CARRIER, TOOLS
+from tests.lab.sandbox.piece import HERE, BuildError, Piece, copy_into
+from tests.lab.sandbox.releases import RELEASES
 
 CACHE = Path("/var/cache/metis-lab/sandbox-pieces")
 BASE_URL = "http://10.77.0.10:8000"
@@ -36,7 +37,6 @@ APT_PACKAGES = (
     "openjdk-17-jdk-headless",
     "python3-venv",
 )
-NAME = "sandbox"
 # The slow ones first, so that they overlap; a piece comes after those that it needs.
 _PIECES = (
     TOOLS,
@@ -44,64 +44,15 @@ _PIECES = (
     wheels.FIGHTER_WHEELHOUSE,
     admin.ADMIN_JAR,
     CARRIER,
+    SECOND_CARRIER,
     DATACENTER,
     wheels.FIGHTER,
+    wheels.SECOND_FIGHTER,
     admin.ADMIN_SITE,
+    admin.SECOND_ADMIN_SCHEMA,
+    admin.SECOND_ADMIN_JAR,
 )
 _WORKERS = 3
-_FIGHTERS = ("data", "compute")
-
-
-def _artifacts() -> dict[str, tuple[Piece, dict[str, Any]]]:
-    private = {
-        name: (
-            wheels.FIGHTER,
-            {
-                "version": version,
-                "kind": "wheel",
-                "roles": list(_FIGHTERS),
-                "file": wheels.wheel_file(name),
-            },
-        )
-        for name, version in wheels.VERSIONS.items()
-    }
-
-    def of_admin(kind: str, file: str) -> dict[str, Any]:
-        return {"version": VERSION, "kind": kind, "roles": ["admin"], "file": file}
-
-    return {
-        "consul": (
-            consul.CONSUL,
-            {
-                "version": consul.VERSION,
-                "kind": "zip",
-                "roles": ["consul"],
-                "file": consul.FILE,
-                "unpacks": "consul",
-            },
-        ),
-        "carrier": (
-            CARRIER,
-            {"version": VERSION, "kind": "binary", "roles": ["carrier"], "file": "carrier"},
-        ),
-        "admin_jar": (admin.ADMIN_JAR, of_admin("jar", admin.JAR)),
-        "admin_web": (
-            admin.ADMIN_SITE,
-            of_admin("tar", admin.WEB) | {"unpacks": "network/index.html"},
-        ),
-        "admin_sql": (admin.ADMIN_SITE, of_admin("sql", admin.SQL)),
-        **private,
-        "fighter_wheelhouse": (
-            wheels.FIGHTER_WHEELHOUSE,
-            {
-                "version": VERSION,
-                "kind": "wheelhouse",
-                "roles": list(_FIGHTERS),
-                "file": wheels.WHEELHOUSE,
-                "unpacks": "wheelhouse/requirements.txt",
-            },
-        ),
-    }
 
 
 def recipe_hash() -> str:
@@ -136,34 +87,25 @@ def _build_pieces(cache: Path, progress: Callable[[str], None]) -> None:
 
 
 def _assemble(folder: Path, cache: Path, base_url: str) -> None:
-    store = folder / NAME
-    store.mkdir()
-    artifacts = {}
-    for name, (piece, facts) in _artifacts().items():
-        file = piece.folder(cache) / facts["file"]
-        copy_into(store, file, mode=0o755 if facts["kind"] == "binary" else 0o644)
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        source = f"{base_url}/{NAME}/{file.name}"
-        artifacts[name] = {**facts, "sha256": digest, "sources": [source]}
+    # What two releases have alike is served once.
+    sources: dict[str, str] = {}
+    for release in RELEASES:
+        (folder / release.name).mkdir()
+        artifacts = {}
+        for name, artifact in release.artifacts.items():
+            served, right = artifact.content(cache)
+            file, digest = artifact.facts["file"], hashlib.sha256(served).hexdigest()
+            if digest not in sources:
+                target = folder / release.name / file
+                target.write_bytes(served)
+                target.chmod(0o755 if artifact.facts["kind"] == "binary" else 0o644)
+                sources[digest] = f"{base_url}/{release.name}/{file}"
+            known = {"sha256": hashlib.sha256(right).hexdigest(), "sources": [sources[digest]]}
+            artifacts[name] = artifact.facts | known
+        text = yaml.safe_dump(release.text(artifacts), sort_keys=False)
+        (folder / f"{release.name}.yaml").write_text(text, encoding="utf-8")
     (folder / "bin").mkdir()
     copy_into(folder / "bin", DATACENTER.folder(cache) / "datacenter", mode=0o755)
-    release = {
-        "release": NAME,
-        "kv": {
-            "datacenter": "metis/dataCenter_ip_port",
-            "glacier2": "metis/via_ip_port",
-            "icegrid": None,
-        },
-        "fighter": {
-            "python": "/usr/bin/python3",
-            "data": "metis.data_svc.main",
-            "compute": "metis.compute_svc.main",
-        },
-        "admin": {"database": "metis_admin", "context_path": "/metis-admin"},
-        "artifacts": artifacts,
-    }
-    text = yaml.safe_dump(release, sort_keys=False)
-    (folder / f"{NAME}.yaml").write_text(text, encoding="utf-8")
 
 
 def build(
@@ -172,7 +114,7 @@ def build(
     cache: Path = CACHE,
     progress: Callable[[str], None] = print,
 ) -> Path:
-    """Build the release; pieces whose inputs did not change come from the cache.
+    """Build the releases; pieces whose inputs did not change come from the cache.
 
     Args:
         output: the folder to make; what stands there is replaced at once and only by a whole one.

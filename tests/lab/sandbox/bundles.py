@@ -10,6 +10,7 @@ from tests.lab.sandbox.piece import (
     PROGRAMS,
     PYTHON,
     REQUIREMENTS,
+    SECOND_VERSION,
     VERSION,
     Piece,
     run,
@@ -33,12 +34,12 @@ def _make_tools(folder: Path, needs: Sequence[Path]) -> None:
 TOOLS = Piece("tools", (_LOCK,), _make_tools)
 
 
-def _bundle(name: str) -> Piece:
+def _bundle(name: str, version: str = VERSION) -> Piece:
     def make(folder: Path, needs: Sequence[Path]) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             work, tools = Path(scratch), needs[0]
             entry = work / f"{name}_entry.py"
-            entry.write_text(_ENTRY.format(name=name, version=VERSION))
+            entry.write_text(_ENTRY.format(name=name, version=version))
             packer = [tools / "bin/python", "-m", "PyInstaller", "--onefile", "--name", name]
             paths = ["--workpath", work / "work", "--specpath", work, "--distpath", folder]
             fixed = {"SOURCE_DATE_EPOCH": str(EPOCH), "PYTHONHASHSEED": "1"}
@@ -47,8 +48,11 @@ def _bundle(name: str) -> Piece:
             run(f"pack {name}", [*packer, *paths, "--paths", PROGRAMS, entry], fixed)
 
     sources = (HERE / "bundles.py", PROGRAMS / "onefile.py", PROGRAMS / name)
-    return Piece(name, sources, make, needs=(TOOLS,))
+    # Else the piece is called as its program.
+    piece = name if version == VERSION else f"{name}-{version}"
+    return Piece(piece, sources, make, needs=(TOOLS,))
 
 
 CARRIER = _bundle("carrier")
+SECOND_CARRIER = _bundle("carrier", SECOND_VERSION)
 DATACENTER = _bundle("datacenter")

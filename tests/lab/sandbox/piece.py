@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
 REQUIREMENTS = HERE.parents[2] / "requirements"
 VERSION = "0.3.0"
+SECOND_VERSION = "0.3.1"
 # Every archive carries this moment, so that the same input gives the same bytes.
 EPOCH = 1640995200
 PYTHON = "/usr/bin/python3"

@@ -72,17 +72,18 @@ def test_the_master_is_made() -> None:
 
 def test_the_master_is_given_every_organization(tmp_path: Path) -> None:
     given = [tmp_path / "a.sls", tmp_path / "b.sls"]
-    release = tmp_path / "sandbox.yaml"
-    for file in (*given, release):
+    releases = [tmp_path / "sandbox.yaml", tmp_path / "sandbox2.yaml"]
+    for file in (*given, *releases):
         file.write_text(file.name)
     made = _host(MASTER.name, MASTER.address)
-    files.share(made, given, release)
+    files.share(made, given, releases)
     pillar = made.root / "srv/metis-local/pillar"
     texts = {str(f.relative_to(pillar)): f.read_text() for f in pillar.rglob("*") if f.is_file()}
     assert texts == {
         "orgs/a.sls": "a.sls",
         "orgs/b.sls": "b.sls",
         "releases/sandbox.yaml": "sandbox.yaml",
+        "releases/sandbox2.yaml": "sandbox2.yaml",
     }
 
 

@@ -323,7 +323,8 @@ def test_the_configuration_of_each_data_instance(number: int, port: int) -> None
         f"metis-data@{port}.service": [
             f"{UNITS}/metis-data@.service",
             f"/c/data/{port}.yml",
-            "/p/fighter/current",
+            f"/c/data/{port}.env",
+            f"/p/data/{port}",
             f"/p/fighter/releases/0.3.0/{MARK}",
         ]
     }
@@ -336,7 +337,8 @@ def test_the_configuration_of_a_compute_instance() -> None:
         "metis-compute@8800.service": [
             f"{UNITS}/metis-compute@.service",
             "/c/compute/8800.yml",
-            "/p/fighter/current",
+            "/c/compute/8800.env",
+            "/p/compute/8800",
             f"/p/fighter/releases/0.3.0/{MARK}",
         ]
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -42,6 +43,7 @@ CALLS = [
         lambda a: metis_consul.wait_for_service(a, {"id": "x", "name": "x"}, 0),
         id="wait_for_service",
     ),
+    pytest.param(lambda a: metis_consul.quorum(a, 1), id="quorum"),
     pytest.param(lambda a: metis_consul.deregister(a, "x"), id="deregister"),
 ]
 
@@ -241,3 +243,30 @@ def test_a_service_is_seen_at_once_when_it_passes(agent: Agent, registers: Regis
 def test_another_instance_of_the_service_is_another(agent: Agent, registers: Registers) -> None:
     other = registers("passing") | {"id": MISSING}
     assert metis_consul.wait_for_service(agent, other, 0) == "absent"
+
+
+def test_a_cluster_whose_servers_are_all_there_bears_the_loss_of_one(agent: Agent) -> None:
+    assert metis_consul.wait_for_quorum(agent, 1, 30) == ""
+    assert metis_consul.quorum(agent, 3) == "consul has 1 of 3 servers"
+    assert metis_consul.wait_for_quorum(agent, 3, 0) == "consul has 1 of 3 servers, after 0 s"
+
+
+def test_a_server_that_is_not_well_is_named(server: Loopback) -> None:
+    def one(name: str, **differs: Any) -> dict[str, Any]:
+        return {"Name": name, "SerfStatus": "alive", "Voter": True, "Healthy": True} | differs
+
+    servers = [
+        one("a"),
+        one("b", SerfStatus="failed", Healthy=False),
+        one("c", Voter=False),
+    ]
+    body = json.dumps({"Healthy": False, "Servers": servers}).encode()
+    # As autopilot answers then.
+    server.answers = [loopback.gives(body, status=429)]
+    assert metis_consul.quorum(_at(server), 3) == (
+        "b is failed, is not healthy; c is alive, has no vote"
+    )
+
+
+def test_without_a_leader_there_is_no_quorum(leaderless: Agent) -> None:
+    assert "No cluster leader" in metis_consul.wait_for_quorum(leaderless, 3, 0)

@@ -128,6 +128,17 @@ def test_a_host_brings_its_own_roles_to_a_state_and_is_looked_at(
     assert call.kwargs["test"] is False
 
 
+def test_what_a_verb_means_goes_along(functions: dict[str, Any]) -> None:
+    metis_host.reach("laid_down", {"h1": ["data"]}, only=["data@h1:8700"], release="0.4.0")
+    assert _sls(functions).call_args.kwargs["pillar"] == {
+        "metis_agent_since": 0.0,
+        "metis_only": ["data@h1:8700"],
+        "metis_release": "0.4.0",
+    }
+    metis_host.reach("running", {"h1": ["data"]})
+    assert _sls(functions).call_args.kwargs["pillar"] == {"metis_agent_since": 0.0}
+
+
 def test_a_dry_run_stays_one(functions: dict[str, Any]) -> None:
     metis_host.reach("configured", {"h1": ["consul"]}, test=True)
     assert _sls(functions).call_args.kwargs["test"] is True

@@ -41,12 +41,14 @@ def test_every_default_is_filled_in() -> None:
     assert set(org) == {
         "cluster_name",
         "release",
+        "releases_kept",
         "data_center",
         "hosts",
         "store",
         "paths",
         *metis_orgfile.ROLES,
     }
+    assert org["releases_kept"] == 2
     assert org["paths"] == {
         "programs": "/opt/metis",
         "configuration": "/etc/metis",

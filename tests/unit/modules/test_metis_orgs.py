@@ -20,7 +20,7 @@ import yaml
 from cryptography import x509
 from salt.exceptions import CommandExecutionError
 
-from _modules import metis_certificates, metis_orgs
+from _modules import metis_certificates, metis_deployed, metis_orgs
 from tests.unit import certificates, orgs
 
 
@@ -43,7 +43,8 @@ def configure_loader_modules(roots: list[Path], tmp_path: Path) -> dict[ModuleTy
     }
     pure, made = orgs.wired(), certificates.wired(tmp_path / "pki")
     functions = next(iter(pure.values()))["__salt__"] | made[metis_certificates]["__salt__"]
-    return pure | made | {metis_orgs: {"__opts__": opts, "__salt__": functions}}
+    own = {"__opts__": opts, "__salt__": functions}
+    return pure | made | {metis_orgs: own, metis_deployed: own}
 
 
 def _write(root: Path, name: str, file: Any) -> None:
@@ -538,3 +539,61 @@ def test_half_of_an_own_certificate_is_a_fault(
     fault = _only_fault("acme")
     assert fault["place"] == f"hosts.h2.roles[1] ({left_out})"
     assert "is missing" in fault["problem"]
+
+
+# What is wanted, and what is deployed
+
+
+def _next_release(root: Path, **changes: Any) -> None:
+    content = copy.deepcopy(orgs.RELEASE_FILE) | {"release": "0.4.0"}
+    content["artifacts"]["carrier"] |= changes
+    (root / "releases/0.4.0.yaml").write_text(yaml.safe_dump(content))
+
+
+def test_a_host_runs_what_is_deployed_until_it_is_upgraded(roots: list[Path]) -> None:
+    _next_release(roots[0])
+    _write(roots[0], "acme", orgs.org_file())
+    metis_deployed.keep("acme", {"carrier@h1": {"release": "0.3.0"}})
+    _write(roots[0], "acme", orgs.org_file(release="0.4.0"))
+    carrier = metis_orgs.pillar("h1")["metis"]["roles"]["carrier"]
+    assert carrier["instances"][0]["release"] == "0.3.0"
+    # The wanted one can be laid down beside it.
+    assert set(carrier["releases"]) == {"0.3.0", "0.4.0"}
+    metis_deployed.keep("acme", {"carrier@h1": {"release": "0.4.0", "previous": "0.3.0"}})
+    _write(roots[0], "acme", orgs.org_file(release="0.4.0"))
+    carrier = metis_orgs.pillar("h1")["metis"]["roles"]["carrier"]
+    assert carrier["instances"][0]["release"] == "0.4.0"
+    # And the one before, for the way back.
+    assert set(carrier["releases"]) == {"0.3.0", "0.4.0"}
+
+
+def test_the_file_of_a_deployed_release_has_to_stay(roots: list[Path]) -> None:
+    _next_release(roots[0])
+    _write(roots[0], "acme", orgs.org_file(release="0.4.0"))
+    metis_deployed.keep("acme", {"carrier@h1": {"release": "0.3.0"}})
+    (roots[0] / "releases/0.3.0.yaml").unlink()
+    fault = _only_fault("acme")
+    assert (fault["place"], fault["value"]) == ("deployed", "0.3.0")
+    assert "carrier@h1" in fault["fix"]
+    assert "until metis.upgrade is through" in fault["fix"]
+
+
+def test_the_file_of_the_release_before_may_go(roots: list[Path]) -> None:
+    _next_release(roots[0])
+    _write(roots[0], "acme", orgs.org_file(release="0.4.0"))
+    entry = {"release": "0.4.0", "previous": "0.3.0"}
+    metis_deployed.keep("acme", {"carrier@h1": entry})
+    (roots[0] / "releases/0.3.0.yaml").unlink()
+    carrier = metis_orgs.pillar("h1")["metis"]["roles"]["carrier"]
+    assert set(carrier["releases"]) == {"0.4.0"}
+
+
+def test_what_keeps_a_release_from_being_deployed_is_told(roots: list[Path]) -> None:
+    _write(roots[0], "acme", orgs.org_file())
+    topology = metis_orgs.read()["acme"]["topology"]
+    assert metis_orgs.complete_release("0.3.0", topology) == []
+    (missing,) = metis_orgs.complete_release("0.4.0", topology)
+    assert "has no file" in missing
+    _next_release(roots[0], sha256=None)
+    (unknown,) = metis_orgs.complete_release("0.4.0", topology)
+    assert "artifact carrier has no checksum" in unknown

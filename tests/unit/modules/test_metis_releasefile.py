@@ -82,6 +82,9 @@ def test_the_files_of_the_repository_are_right(file: Path) -> None:
         ),
         (lambda r: r["kv"].pop("datacenter"), "kv.datacenter is missing"),
         (lambda r: r["admin"].update(database="a; b"), "admin.database"),
+        (lambda r: r["admin"].update(schema_changes=["x"]), "schema_changes names x, which is no"),
+        (lambda r: r["admin"].update(schema_changes=["admin_jar"]), "is no sql artifact of admin"),
+        (lambda r: r["admin"].update(schema_changes=["admin_sql"] * 2), "an artifact twice"),
         (lambda r: r["fighter"].update(python="python3"), "fighter.python"),
         (lambda r: r["artifacts"]["carrier"].update(cpu="avx2"), "carrier: has a cpu, which only"),
         (

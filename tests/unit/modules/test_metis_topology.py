@@ -597,6 +597,7 @@ def test_a_host_knows_itself_and_the_agent() -> None:
         "address": "10.0.0.4",
         "release": "0.3.0",
         "store": {"address": None, "port": 8014},
+        "releases_kept": 2,
         "agent": {"host": "h1", "address": "10.0.0.1", "port": 8500},
     }
 
@@ -671,14 +672,37 @@ def test_a_role_has_a_user_and_directories_of_its_own() -> None:
     data, compute = (views["h4"]["roles"][role] for role in ("data", "compute"))
     assert data["user"] != compute["user"]
     # One program with a kind.
-    assert data["release"] == compute["release"] == "/srv/p/fighter/releases/0.3.0"
-    assert data["current"] == compute["current"] == "/srv/p/fighter/current"
+    for role in (data, compute):
+        assert role["releases"]["0.3.0"]["directory"] == "/srv/p/fighter/releases/0.3.0"
+    # Switched to another release one by one.
+    assert [i["link"] for i in data["instances"]] == ["/srv/p/data/8700", "/srv/p/data/8701"]
+    assert [i["link"] for i in compute["instances"]] == ["/srv/p/compute/8800"]
+
+
+def test_each_instance_has_its_own_release() -> None:
+    whole = orgs.topology()
+    after = copy.deepcopy(orgs.RELEASE) | {"release": "0.4.0"}
+    after["fighter"]["data"] = "fighter_project.data_svc.main"
+    whole["deployed"]["data@h4:8701"] = {"release": "0.4.0", "previous": "0.3.0"}
+    secrets: dict[str, Any] = {"mysql_password": "x", "certificates": {}}
+    releases = {"0.3.0": orgs.RELEASE, "0.4.0": after}
+    data = metis_topology.view(whole, releases, secrets, "h4")["roles"]["data"]
+    assert [i["release"] for i in data["instances"]] == ["0.3.0", "0.4.0"]
+    assert {n: r["facts"]["data"] for n, r in data["releases"].items()} == {
+        "0.3.0": "metis.data_svc.main",
+        "0.4.0": "fighter_project.data_svc.main",
+    }
+    files = data["instances"][1]["files"]["metis-data@8701.service"]
+    assert any("/releases/0.4.0/" in file for file in files)
+    assert not any("/releases/0.3.0/" in file for file in files)
+    # What pruning leaves.
+    assert data["kept"] == ["0.3.0", "0.4.0"]
 
 
 def test_a_role_has_its_own_artifacts_and_facts() -> None:
     views = orgs.views(orgs.topology())
     admin = views["h2"]["roles"]["admin"]
-    assert admin["artifacts"] == {
+    assert admin["releases"]["0.3.0"]["artifacts"] == {
         "admin_jar": {
             "kind": "jar",
             "file": "admin.jar",
@@ -688,9 +712,9 @@ def test_a_role_has_its_own_artifacts_and_facts() -> None:
             "unpacks": None,
         }
     }
-    assert admin["facts"] == orgs.RELEASE["admin"]
-    assert list(views["h4"]["roles"]["data"]["artifacts"]) == ["metis_dcv"]
-    facts = views["h4"]["roles"]["data"]["facts"]
+    assert admin["releases"]["0.3.0"]["facts"] == orgs.RELEASE["admin"]
+    assert list(views["h4"]["roles"]["data"]["releases"]["0.3.0"]["artifacts"]) == ["metis_dcv"]
+    facts = views["h4"]["roles"]["data"]["releases"]["0.3.0"]["facts"]
     assert facts | orgs.RELEASE["fighter"] == facts
 
 

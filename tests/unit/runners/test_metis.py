@@ -131,6 +131,19 @@ def test_a_healthy_organization(fleet: Mock) -> None:
 
 
 @pytest.mark.usefixtures("acme")
+def test_what_runs_is_shown_also_where_another_release_is_wanted(known: dict[str, Any]) -> None:
+    topology = known["acme"]["topology"]
+    topology["release"] = "0.4.0"
+    topology["deployed"]["carrier@h1"] = {"release": "0.4.0", "previous": "0.3.0"}
+    rows, retcode = _rows()
+    assert rows["consul@h1"]["release"] == "0.3.0 (0.4.0 is wanted)"
+    # What is on record is not what is shown.
+    assert rows["carrier@h1"]["release"] == "0.3.0"
+    # It is healthy all the same.
+    assert retcode == 0
+
+
+@pytest.mark.usefixtures("acme")
 def test_what_registers_nothing_and_has_no_release_is_no_question(
     answers: dict[str, Answer],
 ) -> None:

@@ -7,10 +7,12 @@ import tarfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from _modules import metis_releasefile
 from tests.lab.sandbox.admin import ADMIN_SITE
 from tests.lab.sandbox.piece import BuildError, Piece, run
 from tests.lab.sandbox.wheels import FIGHTER
@@ -28,6 +30,44 @@ def test_release_file_describes_every_artifact(release: Path) -> None:
         file = release / "sandbox" / artifact["file"]
         assert hashlib.sha256(file.read_bytes()).hexdigest() == artifact["sha256"]
         assert artifact["sources"] == [f"http://10.77.0.10:8000/sandbox/{artifact['file']}"]
+
+
+def _served(release: Path, artifact: dict[str, Any]) -> Path:
+    (source,) = artifact["sources"]
+    return release / source.removeprefix("http://10.77.0.10:8000/")
+
+
+def test_every_release_file_is_one(release: Path) -> None:
+    names = {file.stem for file in release.glob("*.yaml")}
+    forms = {"sandbox2-carrier", "sandbox2-jar", "sandbox2-corrupt", "sandbox2-schema"}
+    assert names == {"sandbox", "sandbox2"} | forms
+    for name in names:
+        described = yaml.safe_load((release / f"{name}.yaml").read_text())
+        assert metis_releasefile.faults(name, described) == []
+        wrong = [
+            artifact_name
+            for artifact_name, artifact in described["artifacts"].items()
+            if hashlib.sha256(_served(release, artifact).read_bytes()).hexdigest()
+            != artifact["sha256"]
+        ]
+        assert wrong == (["metis_dcv"] if name == "sandbox2-corrupt" else [])
+
+
+def test_the_second_release_is_the_first_but_for_what_it_changes(release: Path) -> None:
+    first, second = (
+        yaml.safe_load((release / f"{name}.yaml").read_text())["artifacts"]
+        for name in ("sandbox", "sandbox2")
+    )
+    changed = {name for name in second if second[name] != first.get(name)}
+    assert changed == {"carrier", "admin_jar", "admin_sql", "admin_sql_031", "metis_dcv"}
+    assert {file.name for file in (release / "sandbox2").iterdir()} == {
+        second[name]["file"] for name in changed
+    }
+    done = run("ask carrier", [_served(release, second["carrier"]), "--version"])
+    assert done == "carrier version 0.3.1\n"
+    with zipfile.ZipFile(_served(release, second["admin_jar"])) as jar:
+        assert "Implementation-Version: 0.3.1" in jar.read("META-INF/MANIFEST.MF").decode()
+    assert second["metis_dcv"]["file"] == "metis_dcv-0.9.2-py3-none-any.whl"
 
 
 def test_archives_have_the_form_of_the_real_ones(release: Path) -> None:

@@ -7,98 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from unittest.mock import create_autospec
 
 import pytest
 from salt.exceptions import CommandExecutionError
 
-from _modules import metis_fleet, metis_host
+from _modules import metis_host, metis_run
 from _states import metis
 from tests.unit import orgs
+from tests.unit.states.fleet import Answer, Fleet, State, gone, instance, returned, state, states
 
-Answer = dict[str, Any]
-State = dict[str, Any]
 ROLES = ["consul", "carrier", "admin", "ice_via", "data", "compute"]
-
-
-def returned(value: Any) -> Answer:
-    return {"answer": "returned", "retcode": 0, "return": value}
-
-
-def gone(how: str) -> Answer:
-    return {"answer": how, "retcode": None, "return": None}
-
-
-def states(*own: State, instances: list[dict[str, Any]] | None = None) -> Answer:
-    """What `state.sls` returns: these states, and the look at the instances."""
-    look: State = {"__id__": "The instances of this host are looked at", "changes": {}}
-    look |= {"result": True, "comment": "", "name": "look", "instances": instances or []}
-    every = [*own, look]
-    return returned(
-        {
-            f"tag_|-{number}": {"__run_num__": number, **one}
-            for number, one in reversed(list(enumerate(every)))
-        }
-    )
-
-
-def state(
-    identity: str, *, changes: bool = False, result: bool | None = True, comment: str = ""
-) -> State:
-    made = {"file": "new"} if changes else {}
-    own = {"__id__": identity, "name": f"/etc/{identity}", "changes": made}
-    return own | {"result": result, "comment": comment}
-
-
-def instance(name: str, **others: Any) -> dict[str, Any]:
-    role = name.partition("@")[0]
-    own = {"id": name, "role": role, "state": "running", "since": 2000.0, "drift": []}
-    own |= {"healthy": True, "cause": ""} | others
-    return own | {"explained": f"{own['cause']}\nthe journal" if own["cause"] else ""}
-
-
-class Fleet:
-    """Hosts that answer as a test says; keeps the jobs."""
-
-    def __init__(self) -> None:
-        self.jobs: list[tuple[str, list[str], dict[str, Any]]] = []
-        self.answers: dict[tuple[str, str], list[Answer]] = {}
-        # How often each host says that it is at work.
-        self.busy = 0
-        self.function = create_autospec(metis_fleet.run, side_effect=self.run)
-
-    def on(self, host: str, fun: str, *answers: Answer) -> None:
-        """Say what a host answers to a function, in turn; the last for ever."""
-        self.answers[host, fun] = list(answers)
-
-    def run(
-        self,
-        hosts: list[str],
-        fun: str,
-        kwarg: dict[str, Any] | None = None,
-        timeout: float = 900,
-        progress: Callable[[str, Answer], None] | None = None,
-    ) -> dict[str, Answer]:
-        """Stand in for `metis_fleet.run`."""
-        if not hosts:
-            return {}
-        assert timeout > 0
-        self.jobs.append((fun, list(hosts), kwarg or {}))
-        found = {}
-        for host in hosts:
-            usual = returned(True) if fun == "metis_host.ready" else states()
-            given = self.answers.get((host, fun), [usual])
-            found[host] = given.pop(0) if len(given) > 1 else given[0]
-            for _ in range(self.busy if progress else 0):
-                assert progress
-                progress(host, {"answer": "working"})
-            if progress and found[host]["answer"] == "returned":
-                progress(host, found[host])
-        return found
-
-    def acted(self, fun: str = "metis_host.reach") -> list[list[str]]:
-        """Who was told to do something, job by job."""
-        return [hosts for name, hosts, _ in self.jobs if name == fun]
 
 
 @pytest.fixture
@@ -139,10 +57,11 @@ def configure_loader_modules(
         "metis_orgs.release": lambda name: orgs.RELEASE,
         "metis_store.fill": shelf.fill,
     }
+    functions |= orgs.by_salts_name(metis_run)
     asked["metis"] = {"orgs": known}
     own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
     own["__states__"] = {"metis_store.served": shelf.served}
-    return pure | {metis: own}
+    return pure | {metis: own, metis_run: own}
 
 
 @pytest.fixture
@@ -522,7 +441,7 @@ def test_a_busy_host_is_told_of_now_and_then(
     guarded()
     fleet.busy = 6
     ticks = itertools.count(1000.0, 4.0)
-    monkeypatch.setattr(metis.time, "monotonic", lambda: next(ticks))
+    monkeypatch.setattr(metis_run.time, "monotonic", lambda: next(ticks))
     metis.reached("configured", "configured", ["carrier"])
     assert 1 < capsys.readouterr().err.count("h1: still at work") < 6
 

@@ -12,6 +12,7 @@ from salt.modules import pillar as pillar_module
 from saltext.mysql.states import mysql_user
 
 from _modules import metis_mysql as module
+from _modules import metis_schema
 from _states import metis_mysql
 from tests.unit.states.predicted import told_and_done
 
@@ -33,9 +34,12 @@ class Database:
             raise CommandExecutionError(self.error)
         return self.there
 
-    def create(self, name: str, file: str) -> None:
+    def create(self, name: str, file: str, then: str = "") -> None:
         """Stand in for `metis_mysql.create_schema`."""
         assert not self.there
+        # What it says of itself is a part of it.
+        assert "'0.3.1'" in then
+        assert "'a'" in then
         self.there = True
 
 
@@ -65,6 +69,7 @@ def configure_loader_modules(
         "metis_mysql.create_schema": create_autospec(
             module.create_schema, side_effect=database.create
         ),
+        "metis_schema.birth": metis_schema.birth,
     }
     own = {
         "__opts__": opts,
@@ -115,7 +120,7 @@ def test_an_account_without_a_password_is_not_made(
 def test_a_database_is_created_once(opts: dict[str, Any], database: Database) -> None:
     done = told_and_done(
         opts,
-        lambda: metis_mysql.schema_present("metis_admin", "/admin.sql"),
+        lambda: metis_mysql.schema_present("metis_admin", "/admin.sql", "0.3.1", ["a"]),
         lambda: database.there,
     )
     assert done["changes"] == {"metis_admin": {"old": None, "new": "created"}}
@@ -125,9 +130,9 @@ def test_a_server_that_cannot_be_asked_is_a_failure_and_touches_nothing(
     opts: dict[str, Any], database: Database
 ) -> None:
     database.error = "MariaDB cannot be asked: no server"
-    done = metis_mysql.schema_present("metis_admin", "/admin.sql")
+    done = metis_mysql.schema_present("metis_admin", "/admin.sql", "0.3.1", ["a"])
     assert (done["result"], done["changes"]) == (False, {})
     assert database.error in done["comment"]
     assert database.there is False
     opts["test"] = True
-    assert metis_mysql.schema_present("metis_admin", "/admin.sql")["result"] is None
+    assert metis_mysql.schema_present("metis_admin", "/admin.sql", "0.3.1", ["a"])["result"] is None

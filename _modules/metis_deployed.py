@@ -1,0 +1,137 @@
+"""
+Which release each instance is to run: a record on the master, beside the organization file.
+
+The file's ``release`` is what is wanted. What is deployed is changed by ``metis.upgrade`` and
+``metis.rollback`` alone, instance by instance, so that neither a deploy nor a highstate switches a
+release by itself, and a run that was cut off is known to the next one.
+
+One file an organization, ``<pki_dir>/metis/deployed/<org>.yaml``, kept as the secrets are.
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import salt.utils.yaml
+
+__virtualname__ = "metis_deployed"
+
+Entry = dict[str, Any]
+
+# Its programs are the distribution's packages.
+WITHOUT = ("ice_via",)
+
+
+def _edit(org: str, change: Any) -> Any:
+    return __salt__["metis_secrets.edit"](org, change, "deployed")
+
+
+def read(org: str) -> dict[str, Entry]:
+    """
+    What the record says.
+
+    org
+        The organization.
+
+    Returns instance to ``{"release": ...}``, with ``previous`` where it ran another one before;
+    nothing for an instance that was never deployed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_deployed.read acme
+    """
+    # Replaced at once when it changes, so reading needs no lock.
+    file = Path(__opts__["pki_dir"], "metis/deployed", f"{org}.yaml")
+    try:
+        return salt.utils.yaml.safe_load(file.read_text("utf-8")) or {}
+    except FileNotFoundError:
+        return {}
+
+
+def of(topology: dict[str, Any], known: dict[str, Entry]) -> dict[str, Entry]:
+    """
+    The release of every instance: the recorded one. One that is new gets what most of its role run,
+    or of the organization, so that a host more is no upgrade; in an organization that is new, it
+    is the wanted one.
+
+    topology
+        The organization's.
+    known
+        As ``read`` returns it.
+
+    Returns instance to ``{"release": ...}``, with ``previous`` where it is known.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_deployed.of '{instances: [], release: 0.3.0}' '{}'
+    """
+    instances = topology["instances"]
+    recorded = [i for i in instances if i["id"] in known]
+    found = {}
+    for instance in instances:
+        own = [i for i in recorded if i["role"] == instance["role"]] or recorded
+        usual = Counter(known[i["id"]]["release"] for i in own).most_common(1)
+        new = {"release": usual[0][0] if usual else topology["release"]}
+        found[instance["id"]] = known.get(instance["id"], new)
+    return found
+
+
+def switchable(instances: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """
+    The instances that have a release.
+
+    instances
+        Of a topology.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_deployed.switchable '[{role: ice_via}]'
+    """
+    return [i for i in instances if i["role"] not in WITHOUT]
+
+
+def keep(org: str, entries: dict[str, Entry]) -> None:
+    """
+    Write down entries; those of other instances stay as they are.
+
+    org
+        The organization.
+    entries
+        Instance to ``{"release": ...}``, with ``previous`` where there is a way back.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_deployed.keep acme '{consul@acme1: {release: 0.3.0}}'
+    """
+    _edit(org, lambda known: known.update(entries))
+
+
+def before(entries: list[Entry]) -> list[str]:
+    """
+    The releases that instances would go back to.
+
+    Where some were switched and others were not, as a roll-out that failed leaves them, these are
+    what the others run still.
+
+    entries
+        As ``read`` returns them.
+
+    Returns releases; more than one where the instances do not agree.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_deployed.before '[{release: 0.4.0, previous: 0.3.0}]'
+    """
+    there = {entry["release"] for entry in entries}
+    behind = {entry["previous"] for entry in entries if "previous" in entry}
+    return sorted(behind & there or behind)

@@ -1,0 +1,520 @@
+"""
+From one release to another: the phases of ``metis.upgrade`` and ``metis.rollback``.
+
+The new release is laid down on all hosts beside the old one. Then one instance after the other is
+switched: the record on the master says the new release, the host makes it so, and a gate looks. An
+instance that does not come through its gate is switched back, and the roll-out ends there. The
+record says where a run was cut off, so the same command goes on from there.
+"""
+
+import functools
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import salt.exceptions
+
+__virtualname__ = "metis_upgrade"
+
+State = dict[str, Any]
+Instance = dict[str, Any]
+Entry = dict[str, Any]
+
+# Salt ends a run at its first failure, but not a dry run.
+_NOT_TRIED = {"result": False, "comment": "not tried, as an earlier step failed"}
+# Seconds for consul's servers to be in contact with the leader.
+_QUORUM = 60
+# Seconds for hosts to look, or to remove what is old.
+_LOOK = 120
+# Seconds for hosts to end what a run that was cut off told them, and between two looks at that.
+_BUSY, _PAUSE = 900, 2
+# Seconds in which a database is read back.
+_RETREAT = 3600
+
+
+def _phase(function: Callable[..., State]) -> Callable[..., State]:
+    """
+    A phase is tried where those before it held. One in which Salt itself fails is a phase that
+    failed, with the reason as its comment.
+    """
+
+    @functools.wraps(function)
+    def phase(name: str, *args: Any, **kwargs: Any) -> State:
+        ret = __salt__["metis_run.state"](name)
+        run = __salt__["metis_run.now"]()
+        if not run["ready"]:
+            return ret | _NOT_TRIED
+        try:
+            return function(name, *args, **kwargs)
+        except salt.exceptions.CommandExecutionError as err:
+            run["ready"] = False
+            return __salt__["metis_run.fail"](ret, [str(err)])
+
+    return phase
+
+
+def _raise(problems: list[str]) -> None:
+    if problems:
+        raise salt.exceptions.CommandExecutionError("\n".join(problems))
+
+
+def _ask(host: str, function: str, kwarg: dict[str, Any], timeout: float, kind: type) -> Any:
+    """What a function returns on one host; raises where it does not return what it should."""
+    answers = __salt__["metis_fleet.run"]([host], function, kwarg, timeout)
+    _raise(__salt__["metis_run.problems"](answers, timeout, (kind,)))
+    return answers[host]["return"]
+
+
+def _file() -> str:
+    run = __salt__["metis_run.now"]()
+    return __pillar__["metis"]["orgs"][run["org"]]["file"]
+
+
+def _place_of_release() -> str:
+    """Where the organization's file says its release, as an operator looks for it."""
+    lines = Path(_file()).read_text("utf-8").splitlines()
+    numbers = [n for n, line in enumerate(lines, 1) if re.match(r"\s*release\s*:", line)]
+    return f"line {numbers[0]} of {_file()}" if len(numbers) == 1 else _file()
+
+
+def _command(verb: str) -> str:
+    """The command that the operator gave."""
+    run = __salt__["metis_run.now"]()
+    asked = {"org": run["org"]} | {
+        key: __pillar__[key] for key in ("hosts", "roles", "release") if __pillar__.get(key)
+    }
+    return f"salt-run state.orchestrate metis.{verb} pillar='{json.dumps(asked)}'"
+
+
+def _switchable(roles: list[str] | None = None) -> list[Instance]:
+    run = __salt__["metis_run.now"]()
+    found = __salt__["metis_deployed.switchable"](run["instances"])
+    return [instance for instance in found if roles is None or instance["role"] in roles]
+
+
+@_phase
+def settled(name: str) -> State:
+    """
+    Every instance has a release on record: one that is new gets what its role runs, or the wanted
+    one in a new organization. Where another is wanted than runs, that is told and nothing else:
+    only ``metis.upgrade`` switches.
+
+    name
+        What the state is called.
+    """
+    ret = __salt__["metis_run.state"](name)
+    run = __salt__["metis_run.now"]()
+    known = __salt__["metis_deployed.read"](run["org"])
+    deployed = __salt__["metis_deployed.of"](run["topology"], known)
+    new = {i["id"]: deployed[i["id"]] for i in _switchable() if i["id"] not in known}
+    ret["changes"] = {key: {"old": None, "new": entry["release"]} for key, entry in new.items()}
+    if new and not __opts__["test"]:
+        __salt__["metis_deployed.keep"](run["org"], new)
+    releases = sorted({deployed[instance["id"]]["release"] for instance in _switchable()})
+    ret["comment"] = f"deployed is {', '.join(releases)}"
+    wanted = run["topology"]["release"]
+    if releases != [wanted]:
+        ret["comment"] = (
+            f"release {wanted} is wanted ({_place_of_release()}) and {', '.join(releases)} is "
+            "deployed: run metis.upgrade, or write there what is deployed"
+        )
+        __salt__["metis_run.say"](ret["comment"])
+    return ret | {"result": None if new and __opts__["test"] else True}
+
+
+def _target(back: bool, known: dict[str, Entry]) -> tuple[str, list[str]]:
+    """The release to go to, or what is wrong."""
+    run = __salt__["metis_run.now"]()
+    missing = [i["id"] for i in _switchable() if i["id"] not in known]
+    if missing:
+        return "", [f"{', '.join(missing)} was not deployed yet: run metis.deploy first"]
+    asked = str(__pillar__.get("release") or "")
+    if not back:
+        wanted = run["topology"]["release"]
+        if asked and asked != wanted:
+            place = _place_of_release()
+            return "", [
+                f"release {asked} is asked for, and {wanted} is wanted: write "
+                f"`release: {asked}` into {place}"
+            ]
+        return wanted, []
+    before = __salt__["metis_deployed.before"]([known[i["id"]] for i in _switchable()])
+    if not before:
+        return "", ["there is no release to go back to: nothing was upgraded since the last one"]
+    if len(before) > 1:
+        return "", [
+            f"instances would go back to different releases ({', '.join(before)}): name some of "
+            "them with roles or hosts"
+        ]
+    if asked and [asked] != before:
+        return "", [f"release {asked} is asked for, and the one before is {before[0]}"]
+    return before[0], []
+
+
+def _other_database(target: str, known: dict[str, Entry]) -> list[str]:
+    problems = []
+    for instance in _switchable(["admin"]):
+        release = known[instance["id"]]["release"]
+        old, new = (
+            __salt__["metis_orgs.release"](name)["admin"]["database"] for name in (release, target)
+        )
+        if old != new:
+            problems.append(
+                f"{instance['id']}: {release} keeps its data in the database {old}, and {target} "
+                f"in {new}: that cannot be carried over; deploy {target} as a new organization"
+            )
+    return problems
+
+
+@_phase
+def prepared(name: str, back: bool = False) -> State:
+    """
+    The release to go to is known and complete, and the organization is healthy.
+
+    name
+        What the state is called.
+    back
+        Whether it is the release before, and not the one that the organization's file wants.
+    """
+    ret = __salt__["metis_run.state"](name)
+    run = __salt__["metis_run.now"]()
+    run["verb"] = "rollback" if back else "upgrade"
+    run["entries"] = known = __salt__["metis_deployed.read"](run["org"])
+    run["target"], problems = _target(back, known)
+    _raise(problems)
+    target = run["target"]
+    _raise(__salt__["metis_orgs.complete_release"](target, run["topology"]))
+    _raise(_other_database(target, known))
+    hosts = sorted({instance["host"] for instance in run["instances"]})
+    _raise(_still_busy(hosts))
+    answers = __salt__["metis_fleet.run"](hosts, "metis_instance.status", {}, _LOOK)
+    _raise(__salt__["metis_run.problems"](answers, _LOOK, (list,)))
+    run["seen"] |= {host: answer["return"] for host, answer in answers.items()}
+    # What a run was cut off at is the first that is gone on with, and may keep others from passing.
+    if not any(_is_unfinished(instance) for instance in _switchable()):
+        roles = [instance["role"] for instance in run["instances"]]
+        unhealthy = __salt__["metis_run.unhealthy"](hosts, roles)
+        mend = "nothing was switched; mend this first: metis.deploy brings up what is deployed"
+        _raise(unhealthy and [*unhealthy, mend])
+    count = sum(1 for instance in _switchable() if not _is_finished(instance))
+    ret["comment"] = f"{count} of {len(_switchable())} instances are to be switched to {target}"
+    __salt__["metis_run.say"](ret["comment"])
+    return ret
+
+
+def _still_busy(hosts: list[str]) -> list[str]:
+    """
+    Wait for hosts to end what they were told by a run that was cut off. Returns who did not.
+    """
+    end = time.monotonic() + _BUSY
+    busy, told = list(hosts), False
+    while True:
+        asked = {"fun": "metis_host.reach"}
+        answers = __salt__["metis_fleet.run"](busy, "saltutil.is_running", asked, _LOOK)
+        _raise(__salt__["metis_run.problems"](answers, _LOOK, (list,)))
+        busy = [host for host, answer in answers.items() if answer["return"]]
+        if not busy or time.monotonic() > end:
+            return [f"{host} works on what another run told it" for host in busy]
+        if not told:
+            told = True
+            __salt__["metis_run.say"](f"  waiting for what {', '.join(busy)} was told before")
+        time.sleep(_PAUSE)
+
+
+def _found(instance: Instance) -> Instance | None:
+    """An instance as it was last seen."""
+    seen = __salt__["metis_run.now"]()["seen"].get(instance["host"], [])
+    return next((found for found in seen if found["id"] == instance["id"]), None)
+
+
+def _runs(instance: Instance, release: str) -> bool:
+    found = _found(instance)
+    return bool(found and found["healthy"] and found["version"] == release)
+
+
+def _is_at_target(instance: Instance) -> bool:
+    run = __salt__["metis_run.now"]()
+    return run["entries"][instance["id"]]["release"] == run["target"]
+
+
+def _is_finished(instance: Instance) -> bool:
+    target = __salt__["metis_run.now"]()["target"]
+    return _is_at_target(instance) and _runs(instance, target)
+
+
+def _is_unfinished(instance: Instance) -> bool:
+    return _is_at_target(instance) and not _is_finished(instance)
+
+
+@_phase
+def laid_down(name: str, timeout: float = 1800) -> State:
+    """
+    The release is complete on every host beside the one that runs. Nothing is restarted, and no
+    link and no configuration changes.
+
+    name
+        What the state is called.
+    timeout
+        Seconds that one host may take.
+    """
+    ret = __salt__["metis_run.state"](name)
+    run = __salt__["metis_run.now"]()
+    waiting = [instance for instance in _switchable() if not _is_finished(instance)]
+    hosts = sorted({instance["host"] for instance in waiting})
+    roles = list(dict.fromkeys(instance["role"] for instance in waiting))
+    if not hosts:
+        return ret | {"comment": "every instance runs it"}
+    problems, ret["changes"] = __salt__["metis_run.apply"](
+        hosts, "laid_down", roles, timeout, release=run["target"]
+    )
+    if problems:
+        run["ready"] = False
+        problems[-1] += f"\nnothing was switched; go on with\n  {_command(run['verb'])}"
+        return __salt__["metis_run.fail"](ret, problems)
+    count = sum(map(len, ret["changes"].values()))
+    word = "would change" if __opts__["test"] else "changed"
+    ret["comment"] = f"{count} states {word}" if count else "unchanged"
+    __salt__["metis_run.say"](f"{name} ({', '.join(hosts)}): {ret['comment']}")
+    return ret | {"result": None if count and __opts__["test"] else True}
+
+
+@_phase
+def switched(name: str, roles: list[str], timeout: float = 900) -> State:
+    """
+    Every instance of some roles runs the release, switched one after the other, each behind its
+    gate. One that runs it already is left alone.
+
+    name
+        What the state is called.
+    roles
+        Which roles.
+    timeout
+        Seconds that one instance may take.
+    """
+    ret = __salt__["metis_run.state"](name)
+    run = __salt__["metis_run.now"]()
+    waiting = [instance for instance in _switchable(roles) if not _is_finished(instance)]
+    run["acted"] = run.get("acted", False) or bool(waiting and not __opts__["test"])
+    while waiting:
+        instance = _next(waiting)
+        waiting.remove(instance)
+        old = (_found(instance) or {}).get("version")
+        problems = [] if __opts__["test"] else _switch(instance, timeout)
+        if problems:
+            run["ready"] = False
+            problems += _renewed_fighters(["data", "compute"])[0]
+            go_on = f"no further instance was switched; go on with\n  {_command(run['verb'])}"
+            # What follows the first was told while it happened.
+            return __salt__["metis_run.fail"](ret, ["\n".join([*problems, go_on])])
+        ret["changes"][instance["id"]] = {"old": old, "new": run["target"]}
+    count = len(ret["changes"])
+    if not __opts__["test"]:
+        # Those that ran the release before consul was switched.
+        problems, renewed = _renewed_fighters(roles)
+        ret["changes"] |= renewed
+        if problems:
+            run["ready"] = False
+            return __salt__["metis_run.fail"](ret, problems)
+    if not ret["changes"]:
+        return ret | {"comment": f"all run {run['target']}"}
+    word = "would be switched" if __opts__["test"] else "switched"
+    ret["comment"] = f"{count} {word} to {run['target']}"
+    __salt__["metis_run.say"](f"{name}: {ret['comment']}")
+    return ret | {"result": None if __opts__["test"] else True}
+
+
+def _next(waiting: list[Instance]) -> Instance:
+    """
+    Who is switched next: what a run was cut off at, and else in the order of the file; but of
+    consul's servers the leader last, asked for each time as it may have changed.
+    """
+    unfinished = [instance for instance in waiting if _is_unfinished(instance)]
+    if unfinished or waiting[0]["role"] != "consul" or __opts__["test"]:
+        return (unfinished or waiting)[0]
+    leader = _leader()
+    return next((i for i in waiting if leader.partition(":")[0] != i["address"]), waiting[0])
+
+
+def _agent(instance: Instance) -> dict[str, Any]:
+    return {"address": instance["address"], "port": instance["settings"]["http_port"]}
+
+
+def _leader() -> str:
+    run = __salt__["metis_run.now"]()
+    problems = []
+    for instance in run["topology"]["instances"]:
+        if instance["role"] != "consul":
+            continue
+        asked = {"agent": _agent(instance)}
+        try:
+            seen = _ask(instance["host"], "metis_consul.cluster", asked, _LOOK, dict)
+        except salt.exceptions.CommandExecutionError as err:
+            problems.append(str(err))
+            continue
+        if seen["leader"]:
+            leader: str = seen["leader"]
+            return leader
+        problems.append(f"{instance['id']} knows no leader")
+    raise salt.exceptions.CommandExecutionError("; ".join(problems))
+
+
+def _quorum(instance: Instance) -> list[str]:
+    """What keeps consul's servers from being all there."""
+    servers = [
+        other
+        for other in __salt__["metis_run.now"]()["topology"]["instances"]
+        if other["role"] == "consul"
+    ]
+    asked = {"agent": _agent(instance), "peers": len(servers), "timeout": _QUORUM}
+    host = instance["host"]
+    wrong = _ask(host, "metis_consul.wait_for_quorum", asked, _QUORUM + _LOOK, str)
+    return [wrong] if wrong else []
+
+
+def _switch(instance: Instance, timeout: float) -> list[str]:
+    """Switch an instance, and back where it does not come through its gate. Returns problems."""
+    run = __salt__["metis_run.now"]()
+    identity, target = instance["id"], run["target"]
+    entry = run["entries"][identity]
+    if _is_at_target(instance):
+        __salt__["metis_run.say"](f"  {identity}: going on where a run was cut off")
+        before = entry.get("undo")
+    else:
+        before = {key: value for key, value in entry.items() if key != "undo"}
+        if instance["role"] == "consul" and (wrong := _quorum(instance)):
+            return [f"{identity} was not touched: {'; '.join(wrong)}"]
+        entry = {"release": target, "undo": before}
+        if run["verb"] == "upgrade":
+            entry["previous"] = before["release"]
+        _keep(identity, entry)
+    problems = _converged(instance, target, timeout)
+    if not problems:
+        told = ""
+        if instance["role"] == "admin":
+            database = __salt__["metis_orgs.release"](target)["admin"]["database"]
+            known = _ask(instance["host"], "metis_schema.seen", {"database": database}, _LOOK, dict)
+            told = f"; its database as it was before is in {known['dump']} on {instance['host']}"
+        __salt__["metis_run.say"](f"  {identity}: runs {target}, and is healthy{told}")
+        return []
+    for problem in problems:
+        __salt__["metis_run.say"](f"  {problem.splitlines()[0]}")
+    if not before:
+        return [*problems, f"nothing is known of what {identity} ran before"]
+    return problems + _switched_back(instance, before, timeout)
+
+
+def _keep(identity: str, entry: Entry) -> None:
+    run = __salt__["metis_run.now"]()
+    __salt__["metis_deployed.keep"](run["org"], {identity: entry})
+    run["entries"][identity] = entry
+
+
+def _converged(instance: Instance, release: str, timeout: float) -> list[str]:
+    """Have the host make an instance what the record says. Returns what its gate finds wrong."""
+    run = __salt__["metis_run.now"]()
+    host, identity = instance["host"], instance["id"]
+    try:
+        problems, _ = __salt__["metis_run.apply"](
+            [host], "running", [instance["role"]], timeout, only=[identity]
+        )
+        if not problems and instance["role"] == "consul":
+            problems = _quorum(instance)
+    except salt.exceptions.CommandExecutionError as err:
+        problems = [str(err)]
+    if problems:
+        # Nothing that was seen before counts any more.
+        run["seen"].pop(host, None)
+        return problems
+    found = _found(instance)
+    if found is None:
+        return [f"{identity}: {host} does not know of it"]
+    if not found["healthy"]:
+        return [f"{identity}: {found['explained']}"]
+    return [] if _runs(instance, release) else [f"{identity} runs {found['version']}"]
+
+
+def _switched_back(instance: Instance, before: Entry, timeout: float) -> list[str]:
+    """Switch an instance back. Returns what became of that."""
+    run = __salt__["metis_run.now"]()
+    identity, release = instance["id"], before["release"]
+    __salt__["metis_run.say"](f"  {identity}: switching back to {release}")
+    told = ""
+    try:
+        if instance["role"] == "admin":
+            asked = {
+                "database": __salt__["metis_orgs.release"](release)["admin"]["database"],
+                "release": run["target"],
+                "back_to": release,
+                "unit": "metis-admin.service",
+            }
+            restored = _ask(instance["host"], "metis_schema.retreat", asked, _RETREAT, str)
+            told = f", with its database as in {restored}" if restored else ""
+    except salt.exceptions.CommandExecutionError as err:
+        _keep(identity, before)
+        return [f"switching {identity} back to {release} failed too, it may be down: {err}"]
+    _keep(identity, before)
+    problems = _converged(instance, release, timeout)
+    if problems:
+        return [f"switching {identity} back to {release} failed too, it may be down:", *problems]
+    done = f"{identity} was switched back to {release}, and is healthy{told}"
+    __salt__["metis_run.say"](f"  {done}")
+    return [done]
+
+
+def _renewed_fighters(roles: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """
+    Start fighters again, one after the other, that are older than the consul agent: their thread
+    that looks for carrier died with it. Where a roll-out comes to them, they are switched anyway.
+
+    Returns problems, and changes.
+    """
+    run = __salt__["metis_run.now"]()
+    agent = __salt__["metis_run.agent_since"]()
+    problems = []
+    renewed = {}
+    fighters = [role for role in roles if role in ("data", "compute")]
+    for instance in _switchable(fighters):
+        found, host = _found(instance), instance["host"]
+        if not found or not found["since"] or found["since"] >= agent:
+            continue
+        try:
+            unit = {"verb": "restart", "names": instance["units"]}
+            answers = __salt__["metis_fleet.run"]([host], "metis_unit.act", unit, _LOOK)
+            problems += __salt__["metis_run.problems"](answers, _LOOK, (type(None),))
+            run["seen"][host] = _ask(
+                host, "metis_instance.status", {"wait": _QUORUM}, _QUORUM + _LOOK, list
+            )
+        except salt.exceptions.CommandExecutionError as err:
+            problems.append(str(err))
+        else:
+            renewed[instance["id"]] = {"old": None, "new": "started again, as consul was"}
+            again = _found(instance)
+            if not again or not again["healthy"]:
+                problems.append(f"{instance['id']}: {(again or found)['explained']}")
+            __salt__["metis_run.say"](f"  {instance['id']}: started again, as consul was")
+    return problems, renewed
+
+
+@_phase
+def pruned(name: str) -> State:
+    """
+    Old releases beyond the number of ``releases_kept`` are gone from the hosts.
+
+    name
+        What the state is called.
+    """
+    ret = __salt__["metis_run.state"](name)
+    hosts = sorted({instance["host"] for instance in _switchable()})
+    asked = {"test": __opts__["test"]}
+    answers = __salt__["metis_fleet.run"](hosts, "metis_releases.prune", asked, _LOOK)
+    _raise(__salt__["metis_run.problems"](answers, _LOOK, (list,)))
+    removed = {host: answer["return"] for host, answer in answers.items() if answer["return"]}
+    count = sum(map(len, removed.values()))
+    ret |= {"changes": removed, "comment": f"{count} old releases"}
+    if count:
+        word = "would be removed" if __opts__["test"] else "removed"
+        __salt__["metis_run.say"](f"{name}: {count} {word}")
+    return ret | {"result": None if count and __opts__["test"] else True}

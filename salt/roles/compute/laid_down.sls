@@ -1,0 +1,2 @@
+include:
+  - roles.fighter.laid_down

@@ -1,0 +1,521 @@
+"""From one release to another: who is switched when, and what becomes of one that fails."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest.mock import create_autospec
+
+import pytest
+
+from _modules import metis_deployed, metis_host, metis_orgs, metis_run, metis_secrets
+from _states import metis, metis_upgrade
+from tests.unit import orgs
+from tests.unit.states.fleet import Answer, Fleet, State, gone, instance, returned, state, states
+
+OLD, NEW = "0.3.0", "0.4.0"
+HOSTS = {
+    "h1": ["consul@h1", "carrier@h1"],
+    "h2": ["consul@h2", "admin@h2"],
+    "h3": ["consul@h3", "ice_via@h3"],
+    "h4": ["data@h4:8700", "data@h4:8701", "compute@h4:8800"],
+}
+SWITCHABLE = [name for names in HOSTS.values() for name in names if name != "ice_via@h3"]
+
+
+class Hosts(Fleet):
+    """Hosts that run what the record says, but for instances that a test breaks."""
+
+    def __init__(self, record: Callable[[], dict[str, Any]]) -> None:
+        super().__init__()
+        self._record = record
+        # Instances that do not get well, by the release that they are to run.
+        self.broken: set[tuple[str, str]] = set()
+        self.leader = "10.0.0.1:8200"
+        self.quorum = ""
+        self.restored = ""
+        self.since: dict[str, float] = {}
+        # What runs, where it is not what the record says.
+        self.runs: dict[str, str] = {}
+        self.down: set[str] = set()
+
+    def _instances(self, host: str) -> list[dict[str, Any]]:
+        found = []
+        for name in HOSTS[host]:
+            release = self._record().get(name, {}).get("release")
+            version = self.runs.get(name, None if name.startswith("ice_via") else release)
+            made = instance(name, version=version, since=self.since.get(name, 2000.0))
+            if (name, version) in self.broken or name in self.down:
+                made |= {"healthy": False, "cause": "it is critical", "explained": "the journal"}
+            found.append(made)
+        return found
+
+    def run(self, hosts: list[str], fun: str, *args: Any, **kwargs: Any) -> dict[str, Answer]:
+        """Stand in for `metis_fleet.run`."""
+        told = {
+            "metis_instance.status": lambda host: self._instances(host),
+            "metis_host.reach": lambda host: None,
+            "metis_consul.cluster": lambda host: {"leader": self.leader, "peers": []},
+            "metis_consul.wait_for_quorum": lambda host: self.quorum,
+            "metis_schema.retreat": lambda host: self.restored,
+            "metis_schema.seen": lambda host: {"dump": "/b/metis_admin-0.3.0.sql.gz"},
+            "metis_releases.prune": lambda host: [f"/opt/metis/{host}/releases/0.1.0"],
+            "metis_unit.act": lambda host: None,
+            "saltutil.is_running": lambda host: [],
+        }
+        for host in hosts:
+            if (host, fun) in self.answers:
+                continue
+            usual = told.get(fun, lambda host: True)
+            answer = returned(usual(host))
+            if fun == "metis_host.reach":
+                answer = states(instances=self._instances(host))
+            self.answers[host, fun] = [answer]
+        answers = super().run(hosts, fun, *args, **kwargs)
+        for host in hosts:
+            if (host, fun) not in self.fixed:
+                self.answers.pop((host, fun), None)
+        return answers
+
+    @property
+    def fixed(self) -> set[tuple[str, str]]:
+        """What a test said that hosts answer."""
+        return self.__dict__.setdefault("_fixed", set())
+
+    def on(self, host: str, fun: str, *answers: Answer) -> None:
+        """Say what a host answers to a function, in turn; the last for ever."""
+        self.fixed.add((host, fun))
+        super().on(host, fun, *answers)
+
+    def switched(self) -> list[str]:
+        """Instances in the order in which their hosts were told to run them."""
+        return [
+            kwarg["only"][0]
+            for fun, _, kwarg in self.jobs
+            if fun == "metis_host.reach" and kwarg["to"] == "running"
+        ]
+
+
+@pytest.fixture
+def opts(tmp_path: Path) -> dict[str, Any]:
+    return {
+        "test": False,
+        "module_dirs": [],
+        "states_dirs": [],
+        "pki_dir": str(tmp_path),
+    }
+
+
+@pytest.fixture
+def hosts() -> Hosts:
+    return Hosts(lambda: metis_deployed.read("acme"))
+
+
+@pytest.fixture
+def asked() -> dict[str, Any]:
+    return {}
+
+
+@pytest.fixture
+def releases() -> dict[str, Any]:
+    new = copy.deepcopy(orgs.RELEASE) | {"release": NEW}
+    return {OLD: orgs.RELEASE, NEW: new}
+
+
+@pytest.fixture
+def incomplete() -> list[str]:
+    """What keeps the release from being complete."""
+    return []
+
+
+@pytest.fixture
+def configure_loader_modules(
+    hosts: Hosts,
+    opts: dict[str, Any],
+    asked: dict[str, Any],
+    releases: dict[str, Any],
+    incomplete: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> dict[ModuleType, dict[str, Any]]:
+    pure = orgs.wired()
+    functions = next(iter(pure.values()))["__salt__"]
+    functions |= orgs.by_salts_name(metis_run, metis_secrets) | {
+        "metis_fleet.run": hosts.function,
+        "metis_host.fingerprint": metis_host.fingerprint,
+        "metis_orgs.release": create_autospec(metis_orgs.release, side_effect=releases.get),
+        "metis_orgs.complete_release": create_autospec(
+            metis_orgs.complete_release, return_value=incomplete
+        ),
+    }
+    file = tmp_path / "acme.sls"
+    file.write_text(f"metis:\n  release: {NEW}\n")
+    known = {"acme": {"file": str(file)}}
+    asked["metis"] = {"orgs": known}
+    own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
+    monkeypatch.setattr(metis.atexit, "register", lambda function: None)
+    return pure | {
+        metis: own,
+        metis_run: own,
+        metis_upgrade: own,
+        metis_secrets: own,
+        metis_deployed: own,
+    }
+
+
+@pytest.fixture
+def deployed(asked: dict[str, Any]) -> None:
+    """The organization runs the old release, and wants the new one."""
+    metis_deployed.keep("acme", {name: {"release": OLD} for name in SWITCHABLE})
+    _wants(asked, NEW)
+
+
+def _wants(asked: dict[str, Any], release: str) -> None:
+    form = orgs.org_file(release=release)
+    made = orgs.built(form, copy.deepcopy(orgs.RELEASE) | {"release": release})
+    assert made["faults"] == []
+    made["topology"]["deployed"] = metis_deployed.of(made["topology"], metis_deployed.read("acme"))
+    asked["metis"]["orgs"]["acme"] |= made
+
+
+ROLES = (["consul"], ["carrier"], ["admin"], ["data", "compute"])
+
+
+def _verb(back: bool = False) -> list[State]:
+    """Run the phases as the verb's SLS does, up to the first that fails."""
+    phases: list[Callable[[], State]] = [
+        lambda: metis.guarded("guard"),
+        lambda: metis_upgrade.prepared("prepared", back=back),
+        lambda: metis_upgrade.laid_down("laid down"),
+        *(lambda roles=roles: metis_upgrade.switched("switched", roles) for roles in ROLES),
+        lambda: metis.passing("passing"),
+        lambda: metis_upgrade.pruned("pruned"),
+    ]
+    done = []
+    for phase in phases:
+        done.append(phase())
+        if done[-1]["result"] is False:
+            break
+    return done
+
+
+def _record() -> dict[str, str]:
+    return {name: entry["release"] for name, entry in metis_deployed.read("acme").items()}
+
+
+@pytest.mark.usefixtures("deployed")
+def test_instances_are_switched_one_by_one_and_the_leader_last(hosts: Hosts) -> None:
+    done = _verb()
+    assert [phase["result"] for phase in done] == [True] * 9, done[-1]["comment"]
+    assert hosts.switched() == [
+        "consul@h2",
+        "consul@h3",
+        "consul@h1",
+        "carrier@h1",
+        "admin@h2",
+        "data@h4:8700",
+        "data@h4:8701",
+        "compute@h4:8800",
+    ]
+    assert set(_record().values()) == {NEW}
+    assert {e["previous"] for e in metis_deployed.read("acme").values()} == {OLD}
+    assert done[4]["changes"] == {"carrier@h1": {"old": OLD, "new": NEW}}
+    laid = next((h, k) for fun, h, k in hosts.jobs if fun == "metis_host.reach")
+    assert laid[0] == ["h1", "h2", "h3", "h4"]
+    assert (laid[1]["to"], laid[1]["release"]) == ("laid_down", NEW)
+    assert not any("ice_via" in roles for roles in laid[1]["roles"].values())
+    assert done[-1]["changes"]["h1"] == ["/opt/metis/h1/releases/0.1.0"]
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_second_upgrade_touches_nothing(hosts: Hosts) -> None:
+    _verb()
+    hosts.jobs.clear()
+    done = _verb()
+    assert all(phase["result"] for phase in done)
+    assert hosts.acted() == []
+    assert not any(phase["changes"] for phase in done[:-1])
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_dry_run_tells_each_instance_and_changes_no_record(
+    hosts: Hosts, opts: dict[str, Any]
+) -> None:
+    opts["test"] = True
+    done = _verb()
+    told = {name for phase in done[3:7] for name in phase["changes"]}
+    assert told == set(SWITCHABLE)
+    assert [phase["result"] for phase in done[3:7]] == [None] * 4
+    assert set(_record().values()) == {OLD}
+    assert [kwarg["test"] for fun, _, kwarg in hosts.jobs if fun == "metis_host.reach"] == [True]
+
+
+@pytest.mark.usefixtures("deployed")
+def test_one_that_does_not_get_well_is_switched_back_and_ends_it(
+    hosts: Hosts, capsys: pytest.CaptureFixture[str], asked: dict[str, Any]
+) -> None:
+    asked["org"] = "acme"
+    hosts.broken.add(("carrier@h1", NEW))
+    done = _verb()
+    assert len(done) == 5
+    assert done[-1]["result"] is False
+    words = done[-1]["comment"]
+    assert words.startswith("carrier@h1: the journal")
+    assert "carrier@h1 was switched back to 0.3.0, and is healthy" in words
+    assert 'salt-run state.orchestrate metis.upgrade pillar=\'{"org": "acme"}\'' in words
+    assert hosts.switched()[-2:] == ["carrier@h1", "carrier@h1"]
+    assert _record() == {n: NEW if n.startswith("consul") else OLD for n in SWITCHABLE}
+    # As if it had never been tried.
+    assert metis_deployed.read("acme")["carrier@h1"] == {"release": OLD}
+    assert "carrier@h1: switching back to 0.3.0" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_failed_state_of_the_host_is_told_too(hosts: Hosts) -> None:
+    failed = states(state("carrier passes", result=False, comment="it is absent\njournal"))
+    well = states(instances=[instance("consul@h1"), instance("carrier@h1", version=OLD)])
+    hosts.on(
+        "h1",
+        "metis_host.reach",
+        states(),
+        states(instances=[instance("consul@h1", version=NEW)]),
+        failed,
+        well,
+    )
+    done = _verb()
+    assert done[-1]["comment"].startswith("h1: carrier passes: it is absent\njournal")
+    assert "was switched back" in done[-1]["comment"]
+
+
+@pytest.mark.usefixtures("deployed")
+def test_one_that_cannot_be_switched_back_is_told(hosts: Hosts) -> None:
+    hosts.broken |= {("carrier@h1", NEW)}
+    hosts.on("h1", "metis_host.reach", states(), *[_at("h1", NEW, "consul@h1")], gone("silent"))
+    done = _verb()
+    words = done[-1]["comment"]
+    assert "h1 does not answer" in words
+    assert "switching carrier@h1 back to 0.3.0 failed too, it may be down" in words
+    # The record says what it shall be.
+    assert _record()["carrier@h1"] == OLD
+
+
+def _at(host: str, release: str, *names: str) -> Answer:
+    return states(instances=[instance(name, version=release) for name in names])
+
+
+@pytest.mark.usefixtures("deployed")
+def test_admin_goes_back_with_its_database(hosts: Hosts) -> None:
+    hosts.broken.add(("admin@h2", NEW))
+    hosts.restored = "/b/metis_admin-0.3.0-x.sql.gz"
+    done = _verb()
+    assert "with its database as in /b/metis_admin-0.3.0-x.sql.gz" in done[-1]["comment"]
+    (asked,) = [kwarg for fun, _, kwarg in hosts.jobs if fun == "metis_schema.retreat"]
+    assert asked == {
+        "database": "metis_admin",
+        "release": NEW,
+        "back_to": OLD,
+        "unit": "metis-admin.service",
+    }
+
+
+@pytest.mark.usefixtures("deployed")
+def test_without_all_servers_consul_is_not_touched(hosts: Hosts) -> None:
+    hosts.quorum = "consul_10.0.0.3 is failed"
+    done = _verb()
+    assert done[-1]["comment"].startswith("consul@h2 was not touched: consul_10.0.0.3 is failed")
+    assert hosts.switched() == []
+    assert set(_record().values()) == {OLD}
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_run_that_was_cut_off_goes_on_where_it_was(hosts: Hosts) -> None:
+    undo = {"release": OLD}
+    finished = {"release": NEW, "previous": OLD, "undo": undo}
+    metis_deployed.keep("acme", {"consul@h1": finished, "consul@h2": finished})
+    # Its record is written, and it was not started yet; others see consul without it.
+    metis_deployed.keep("acme", {"consul@h3": finished})
+    hosts.runs["consul@h3"] = OLD
+    hosts.down |= {"carrier@h1"}
+    reached = hosts.function.side_effect
+
+    def run(names: list[str], fun: str, kwarg: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if fun == "metis_host.reach" and kwarg["to"] == "running":
+            hosts.runs.clear()
+            hosts.down.clear()
+        return reached(names, fun, kwarg, *args, **kwargs)
+
+    hosts.function.side_effect = run
+    done = _verb()
+    assert done[-1]["result"] is True, done[-1]["comment"]
+    assert hosts.switched()[0] == "consul@h3"
+    assert "consul@h1" not in hosts.switched()
+    assert "consul@h2" not in hosts.switched()
+
+
+@pytest.mark.usefixtures("deployed")
+def test_what_a_run_that_was_cut_off_told_a_host_is_waited_for(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(metis_upgrade.time, "sleep", pauses.append)
+    hosts.on("h2", "saltutil.is_running", returned([{"jid": "1"}]), returned([]))
+    assert _verb()[-1]["result"] is True
+    assert len(pauses) == 1
+    monkeypatch.setattr(metis_upgrade, "_BUSY", -1)
+    hosts.on("h2", "saltutil.is_running", returned([{"jid": "1"}]))
+    assert _verb()[-1]["comment"] == "h2 works on what another run told it"
+
+
+@pytest.mark.usefixtures("deployed")
+def test_an_organization_that_is_not_healthy_is_not_begun_with(hosts: Hosts) -> None:
+    hosts.down |= {"data@h4:8701", "ice_via@h3"}
+    done = _verb()
+    assert len(done) == 2
+    for word in ("data@h4:8701", "ice_via@h3", "metis.deploy"):
+        assert word in done[-1]["comment"]
+    assert hosts.acted() == []
+
+
+@pytest.mark.usefixtures("deployed")
+def test_what_is_not_laid_down_everywhere_is_nowhere_switched(hosts: Hosts) -> None:
+    hosts.on("h4", "metis_host.reach", states(state("wheel", result=False, comment="sha256")))
+    done = _verb()
+    assert done[-1]["comment"].startswith("h4: wheel: sha256")
+    assert "nothing was switched" in done[-1]["comment"]
+    assert set(_record().values()) == {OLD}
+
+
+@pytest.mark.usefixtures("deployed")
+def test_fighters_do_not_stay_without_the_agent_that_they_knew(hosts: Hosts) -> None:
+    hosts.broken.add(("carrier@h1", NEW))
+    hosts.since["consul@h1"] = 3000.0
+    _verb()
+    again = [kwarg["names"] for fun, _, kwarg in hosts.jobs if fun == "metis_unit.act"]
+    assert again == [
+        ["metis-data@8700.service"],
+        ["metis-data@8701.service"],
+        ["metis-compute@8800.service"],
+    ]
+
+
+@pytest.mark.usefixtures("deployed")
+def test_nor_do_those_that_ran_the_release_before_consul_was_switched(hosts: Hosts) -> None:
+    finished = {"release": NEW, "previous": OLD, "undo": {"release": OLD}}
+    metis_deployed.keep("acme", {"data@h4:8700": finished})
+    hosts.since["consul@h1"] = 3000.0
+    hosts.since |= {"data@h4:8701": 3001.0, "compute@h4:8800": 3001.0}
+    done = _verb()
+    assert done[-1]["result"] is True, done[-1]["comment"]
+    again = [kwarg["names"] for fun, _, kwarg in hosts.jobs if fun == "metis_unit.act"]
+    assert again == [["metis-data@8700.service"]]
+    assert done[6]["changes"]["data@h4:8700"]["new"] == "started again, as consul was"
+    # Already there.
+    hosts.since["data@h4:8700"] = 3002.0
+    assert not any(phase["changes"] for phase in _verb()[:-1])
+
+
+@pytest.mark.usefixtures("deployed")
+def test_another_release_than_the_file_wants_is_refused(asked: dict[str, Any]) -> None:
+    asked["release"] = "0.5.0"
+    done = _verb()
+    assert len(done) == 2
+    assert "write `release: 0.5.0` into line 2 of" in done[-1]["comment"]
+    asked["release"] = NEW
+    assert _verb()[-1]["result"] is True
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_release_that_is_not_complete_is_refused(hosts: Hosts, incomplete: list[str]) -> None:
+    incomplete.append("release names 0.4.0, whose artifact carrier has no checksum")
+    assert _verb()[-1]["comment"] == incomplete[0]
+    assert hosts.acted() == []
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_release_with_its_data_elsewhere_is_refused(releases: dict[str, Any]) -> None:
+    releases[NEW]["admin"]["database"] = "datum_admin"
+    words = _verb()[-1]["comment"]
+    assert "metis_admin" in words
+    assert "datum_admin" in words
+
+
+def test_what_was_never_deployed_is_not_upgraded(asked: dict[str, Any]) -> None:
+    _wants(asked, NEW)
+    assert "run metis.deploy first" in _verb()[-1]["comment"]
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_rollback_goes_back_once(hosts: Hosts) -> None:
+    _verb()
+    hosts.jobs.clear()
+    done = _verb(back=True)
+    assert done[-1]["result"] is True, done[-1]["comment"]
+    assert len(hosts.switched()) == 8
+    assert set(_record().values()) == {OLD}
+    done = _verb(back=True)
+    assert "there is no release to go back to" in done[-1]["comment"]
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_rollback_undoes_half_an_upgrade(hosts: Hosts) -> None:
+    hosts.broken.add(("admin@h2", NEW))
+    _verb()
+    hosts.jobs.clear()
+    assert _verb(back=True)[-1]["result"] is True
+    assert hosts.switched() == ["consul@h2", "consul@h3", "consul@h1", "carrier@h1"]
+    assert set(_record().values()) == {OLD}
+
+
+@pytest.mark.usefixtures("deployed")
+def test_filters_of_the_verb_hold(hosts: Hosts, asked: dict[str, Any]) -> None:
+    asked["roles"] = "carrier,compute"
+    assert _verb()[-1]["result"] is True
+    assert hosts.switched() == ["carrier@h1", "compute@h4:8800"]
+
+
+def test_a_deploy_puts_on_record_what_it_deploys(
+    asked: dict[str, Any], opts: dict[str, Any]
+) -> None:
+    _wants(asked, OLD)
+    metis.guarded("guard")
+    opts["test"] = True
+    told = metis_upgrade.settled("settled")
+    assert _record() == {}
+    opts["test"] = False
+    done = metis_upgrade.settled("settled")
+    assert (told["result"], done["result"]) == (None, True)
+    assert told["changes"] == done["changes"]
+    assert _record() == dict.fromkeys(SWITCHABLE, OLD)
+    again = metis_upgrade.settled("settled")
+    assert (again["result"], again["changes"]) == (True, {})
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_deploy_says_that_another_release_is_wanted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    metis.guarded("guard")
+    done = metis_upgrade.settled("settled")
+    assert (done["result"], done["changes"]) == (True, {})
+    assert "release 0.4.0 is wanted (line 2 of" in done["comment"]
+    assert "0.3.0 is deployed: run metis.upgrade" in capsys.readouterr().err
+    assert set(_record().values()) == {OLD}
+
+
+def test_after_a_failed_guard_nothing_is_tried(hosts: Hosts, asked: dict[str, Any]) -> None:
+    _wants(asked, NEW)
+    hosts.on("h1", "metis_host.ready", gone("silent"))
+    metis.guarded("guard")
+    hosts.jobs.clear()
+    for done in (
+        metis_upgrade.settled("x"),
+        metis_upgrade.prepared("x"),
+        metis_upgrade.laid_down("x"),
+        metis_upgrade.switched("x", ["consul"]),
+        metis_upgrade.pruned("x"),
+    ):
+        assert (done["result"], done["comment"]) == (False, "not tried, as an earlier step failed")
+    assert hosts.jobs == []
