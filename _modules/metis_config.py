@@ -24,11 +24,31 @@ UNITS = "/usr/local/lib/systemd/system"
 CHECK_INTERVAL = 1
 
 
-def _paths(topology: Data, role: str) -> tuple[str, str, str]:
-    paths = topology["paths"]
+def data_directory(paths: dict[str, str], instance: Data) -> str:
+    """
+    Where an instance keeps what it keeps.
+
+    paths
+        Of the organization's file.
+    instance
+        Of a topology.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_config.data_directory '{data: /var/lib/metis}' '{...}'
+    """
+    settings = instance["settings"]
+    base: str = settings["data_directory"] or f"{paths['data']}/{instance['role']}"
+    return f"{base}/{settings['port']}" if instance["role"] in ("data", "compute") else base
+
+
+def _paths(topology: Data, instance: Data) -> tuple[str, str, str]:
+    paths, role = topology["paths"], instance["role"]
     return (
         f"{paths['configuration']}/{role}",
-        f"{paths['data']}/{role}",
+        data_directory(paths, instance),
         f"{paths['logs']}/{role}",
     )
 
@@ -106,7 +126,7 @@ def _tls(topology: Data, secrets: Data, instance: Data) -> Data:
     server shows.
     """
     role = instance["role"]
-    configuration, _, _ = _paths(topology, role)
+    configuration, _, _ = _paths(topology, instance)
     files = {
         "certificate_file": f"{configuration}/server.crt",
         "key_file": f"{configuration}/server.key",
@@ -138,7 +158,7 @@ def consul(topology: Data, release: Data, secrets: Data, instance: Data) -> Data
 
         salt-run salt.cmd metis_config.consul '{...}' '{...}' '{}' '{...}'
     """
-    configuration, data, logs = _paths(topology, "consul")
+    configuration, data, logs = _paths(topology, instance)
     settings = instance["settings"]
     servers = _of_role(topology, "consul")
     config = {
@@ -202,7 +222,7 @@ def carrier(topology: Data, release: Data, secrets: Data, instance: Data) -> Dat
 
         salt-run salt.cmd metis_config.carrier '{...}' '{...}' '{}' '{...}'
     """
-    configuration, data, _ = _paths(topology, "carrier")
+    configuration, data, _ = _paths(topology, instance)
     settings = instance["settings"]
     p2p_key = f"{configuration}/p2p.key"
     by_name = re.search(r"[^0-9.]", settings["external_address"] or "")
@@ -261,7 +281,7 @@ def admin(topology: Data, release: Data, secrets: Data, instance: Data) -> Data:
 
         salt-run salt.cmd metis_config.admin '{...}' '{...}' '{"mysql_password": "..."}' '{...}'
     """
-    configuration, data, logs = _paths(topology, "admin")
+    configuration, data, logs = _paths(topology, instance)
     settings = instance["settings"]
     facts = release["admin"]
     password = settings["mysql_password"] or secrets["mysql_password"]
@@ -392,7 +412,7 @@ def ice_via(topology: Data, release: Data, secrets: Data, instance: Data) -> Dat
 
         salt-run salt.cmd metis_config.ice_via '{...}' '{...}' '{}' '{...}'
     """
-    configuration, data, _ = _paths(topology, "ice_via")
+    configuration, data, _ = _paths(topology, instance)
     settings = instance["settings"]
     address = instance["address"]
     grid, glacier2 = settings["grid_port"], settings["glacier2_port"]
@@ -452,8 +472,7 @@ def ice_via(topology: Data, release: Data, secrets: Data, instance: Data) -> Dat
 
 def _fighter(topology: Data, release: Data, instance: Data, own: Data) -> Data:
     role, settings = instance["role"], instance["settings"]
-    configuration, data, _ = _paths(topology, role)
-    root = f"{data}/{settings['port']}"
+    configuration, root, _ = _paths(topology, instance)
     config = {
         "bind_ip": instance["address"],
         "port": settings["port"],
@@ -515,9 +534,9 @@ def data(topology: Data, release: Data, secrets: Data, instance: Data) -> Data:
 
         salt-run salt.cmd metis_config.data '{...}' '{...}' '{}' '{...}'
     """
-    settings = instance["settings"]
-    root = f"{topology['paths']['data']}/data/{settings['port']}"
-    own = {"data_root": f"{root}/data_root", "chunk_size": settings["chunk_size"]}
+    root = data_directory(topology["paths"], instance)
+    chunk = instance["settings"]["chunk_size"]
+    own = {"data_root": f"{root}/data_root", "chunk_size": chunk}
     return _fighter(topology, release, instance, own)
 
 

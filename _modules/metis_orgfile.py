@@ -319,6 +319,11 @@ if HAS_PYDANTIC:
 
     class _Role(_Section):
         enabled: bool = pydantic.Field(True, description="Whether verbs touch this role at all.")
+        data_directory: _Directory | None = pydantic.Field(
+            None,
+            description="What it keeps, in a folder for it alone, such as one of another disk; "
+            "fighters have one of their port in it. `<paths.data>/<role>` where not given.",
+        )
 
     class _Consul(_Role):
         """The registry where the programs find each other: 1, 3 or 5 servers, a host each."""

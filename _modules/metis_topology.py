@@ -220,15 +220,8 @@ def _path_faults(org: dict[str, Any], at_fault: list[str]) -> list[Fault]:
     paths = {name: path for name, path in org["paths"].items() if f"paths.{name}" not in at_fault}
     for number, (name, path) in enumerate(paths.items()):
         place, fix = f"paths.{name}", f"name a folder for this alone, such as /srv/metis/{name}"
-        why = [
-            f"lies in {folder}, which {reason}"
-            for folder, reason in FORBIDDEN_DIRECTORIES.items()
-            if _within(path, folder)
-        ]
-        if path in SYSTEM_DIRECTORIES:
-            faults.append(_fault(place, "is a folder of the system", fix, path))
-        elif why:
-            faults.append(_fault(place, why[0], fix, path))
+        if why := _unfit(path):
+            faults.append(_fault(place, why, fix, path))
         for other, before in list(paths.items())[:number]:
             if path == before:
                 problem = f"is paths.{other} too"
@@ -239,6 +232,44 @@ def _path_faults(org: dict[str, Any], at_fault: list[str]) -> list[Fault]:
             else:
                 continue
             faults.append(_fault(place, problem, "name a folder beside it", path))
+    return faults
+
+
+def _unfit(path: str) -> str:
+    """Why nothing of ours can be in a folder, or ``""``."""
+    if path in SYSTEM_DIRECTORIES:
+        return "is a folder of the system"
+    why = [
+        f"lies in {folder}, which {reason}"
+        for folder, reason in FORBIDDEN_DIRECTORIES.items()
+        if _within(path, folder)
+    ]
+    return why[0] if why else ""
+
+
+def _data_faults(org: dict[str, Any], found: list[dict[str, Any]]) -> list[Fault]:
+    """What is wrong with the folders that instances have of their own for their data."""
+    faults = []
+    where = {i["place"]: __salt__["metis_config.data_directory"](org["paths"], i) for i in found}
+    for instance in found:
+        own = instance["settings"]["data_directory"]
+        if own is None:
+            continue
+        place = f"{instance['place']} (data_directory)"
+        fix = "name a folder for this alone, such as one of another disk"
+        others = {f"paths.{k}": path for k, path in org["paths"].items() if k != "data"} | {
+            f"the data of {other['place']}": where[other["place"]]
+            for other in found
+            if other["host"] == instance["host"] and other is not instance
+        }
+        directory = where[instance["place"]]
+        clashing = [
+            f"is not apart from {other}, which is {path}"
+            for other, path in others.items()
+            if path == directory or _within(path, directory) or _within(directory, path)
+        ]
+        if why := _unfit(own) or "; ".join(clashing):
+            faults.append(_fault(place, why, fix, own))
     return faults
 
 
@@ -518,6 +549,7 @@ def build(name: str, form: dict[str, Any], release: dict[str, Any] | None) -> di
             if not any(place.startswith(fault["place"]) for place in places)
         ),
         *_path_faults(org, places),
+        *_data_faults(org, found),
         *_port_faults(found),
         *_certificate_faults(found),
         *_public_faults(found),
@@ -692,6 +724,12 @@ def view(
         known["release"] = deployed["release"]
         known["link"] = __salt__["metis_config.link"](topology["paths"], instance)
         seen["instances"].append(known | {"settings": settings} | config)
+        directory = __salt__["metis_config.data_directory"](topology["paths"], instance)
+        if role not in ("data", "compute"):
+            seen["data"] = directory
+        # What is below the role's own folder is that already.
+        kept = directory if not _within(directory, seen["data"]) else seen["data"]
+        seen["writable"] += [kept] * (kept not in seen["writable"])
         for name in (deployed["release"], deployed.get("previous")):
             if name and name not in seen["kept"]:
                 seen["kept"].append(name)
@@ -731,6 +769,7 @@ def _role_view(
         "configuration": f"{paths['configuration']}/{role}",
         "data": f"{paths['data']}/{role}",
         "logs": f"{paths['logs']}/{role}",
+        "writable": [f"{paths['logs']}/{role}"],
         "kept": [],
         "instances": [],
     }

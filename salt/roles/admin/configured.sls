@@ -56,7 +56,7 @@ The unit of admin is written:
         jvm: {{ instance.jvm | json }}
         agent: {{ pillar.metis.agent | json }}
         service: {{ instance.service | json }}
-        writable: [{{ admin.data }}, {{ admin.logs }}]
+        writable: {{ admin.writable | json }}
 
 The web site of admin is written:
   file.managed:

@@ -39,4 +39,4 @@ The unit of carrier is written:
         agent: {{ pillar.metis.agent | json }}
         service: {{ instance.service | json }}
         data_center: {{ instance.data_center }}
-        writable: [{{ carrier.data }}, {{ carrier.logs }}]
+        writable: {{ carrier.writable | json }}

@@ -28,4 +28,4 @@ The unit of consul is written:
         user: {{ consul.user }}
         directory: {{ instance.link }}
         config_file: {{ instance.config_file }}
-        writable: [{{ consul.data }}, {{ consul.logs }}]
+        writable: {{ consul.writable | json }}

@@ -41,5 +41,5 @@ The unit of {{ program }} is written:
         user: {{ ice_via.user }}
         directory: {{ ice_via.data }}
         properties_file: {{ ice_via.configuration }}/{{ program }}.properties
-        writable: [{{ ice_via.data }}, {{ ice_via.logs }}]
+        writable: {{ ice_via.writable | json }}
 {% endfor %}

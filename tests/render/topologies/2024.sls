@@ -15,12 +15,14 @@ metis:
     data: /srv/other/data
     logs: /srv/other/logs
   consul:
+    data_directory: /mnt/other/consul
     server_port: 18200
     serf_lan_port: 18300
     serf_wan_port: 18400
     http_port: 18500
     dns_port: 18600
   carrier:
+    data_directory: /mnt/other/carrier
     external_address: carrier.other.example
     rpc_port: 21033
     grpc_gateway_port: 21034
@@ -37,6 +39,7 @@ metis:
     peers: [/ip4/203.0.113.9/tcp/23036/p2p/16Uiu2HAmOther]
     max_peers: 7
   admin:
+    data_directory: /mnt/other/admin
     web_port: 19090
     http_port: 18080
     server_name: admin.example
@@ -51,17 +54,20 @@ metis:
     metaspace: 200m
     thread_stack: 300k
   ice_via:
+    data_directory: /mnt/other/ice_via
     external_address: 203.0.113.3
     glacier2_port: 21031
     grid_port: 21032
     protocol: ssl
   data:
+    data_directory: /mnt/other/data
     port: 18700
     task_port_range: [33000, 33100]
     thread_pool_size: 3
     total_bandwidth: 1234567
     chunk_size: 65536
   compute:
+    data_directory: /mnt/other/compute
     port: 18800
     task_port_range: [43000, 43100]
     thread_pool_size: 4

@@ -55,7 +55,7 @@ def test_every_default_is_filled_in() -> None:
         "data": "/var/lib/metis",
         "logs": "/var/log/metis",
     }
-    on = {"enabled": True}
+    on = {"enabled": True, "data_directory": None}
     fighter = on | {"thread_pool_size": 10, "total_bandwidth": 10_000_000}
     assert {role: org[role] for role in metis_orgfile.ROLES} == {
         "consul": on

@@ -748,3 +748,40 @@ def test_consul_servers_are_switched_on_or_off_together(whole: bool) -> None:
     fault = _only_fault(file)
     assert fault["place"] == "hosts.h2.roles[0]"
     assert "where consul is not" in fault["problem"]
+
+
+# Folders of an instance's own
+
+
+def test_an_instance_may_keep_its_data_elsewhere() -> None:
+    file = orgs.org_file(carrier={"data_directory": "/mnt/a", "external_address": "198.51.100.1"})
+    file["hosts"]["h4"]["roles"] = ["data", {"data": {"data_directory": "/mnt/b"}}, "compute"]
+    views = orgs.views(orgs.topology(file))
+    carrier = views["h1"]["roles"]["carrier"]
+    assert carrier["data"] == carrier["instances"][0]["config"]["datadir"] == "/mnt/a"
+    assert carrier["writable"] == ["/var/log/metis/carrier", "/mnt/a"]
+    data = views["h4"]["roles"]["data"]
+    assert [i["directory"] for i in data["instances"]] == [
+        "/var/lib/metis/data/8700",
+        "/mnt/b/8701",
+    ]
+    assert data["instances"][1]["config"]["data_root"] == "/mnt/b/8701/data_root"
+    assert data["writable"] == ["/var/log/metis/data", "/var/lib/metis/data", "/mnt/b/8701"]
+
+
+@pytest.mark.parametrize(
+    ("own", "problem"),
+    [
+        ("/etc", "is a folder of the system"),
+        ("/home/x", "lies in /home"),
+        ("/opt/metis", "is not apart from paths.programs"),
+        ("/opt", "is a folder of the system"),
+        ("/var/lib/metis/consul", "is not apart from the data of hosts.h1.roles[0]"),
+        ("/var/lib/metis/consul/x", "is not apart from the data of hosts.h1.roles[0]"),
+    ],
+)
+def test_a_folder_for_data_is_for_it_alone(own: str, problem: str) -> None:
+    carrier = {"data_directory": own, "external_address": "198.51.100.1"}
+    fault = _only_fault(orgs.org_file(carrier=carrier))
+    assert fault["place"] == "hosts.h1.roles[1] (data_directory)"
+    assert fault["problem"].startswith(problem)
