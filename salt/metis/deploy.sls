@@ -10,7 +10,7 @@ Every instance has a release:
   metis_upgrade.settled:
     - failhard: True
 
-Its release is in the master's store:
+The release is in the master's store:
   metis.stored:
     - failhard: True
 

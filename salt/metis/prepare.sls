@@ -7,7 +7,7 @@ The organization's file is valid:
     - hosts: False
     - failhard: True
 
-The releases that run and the wanted one are in the master's store:
+The release is in the master's store:
   metis.stored:
     - wanted: True
     - failhard: True

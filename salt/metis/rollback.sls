@@ -11,7 +11,7 @@ The release before can be brought back:
     - back: True
     - failhard: True
 
-It is in the master's store:
+The release is in the master's store:
   metis.stored:
     - failhard: True
 

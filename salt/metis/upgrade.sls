@@ -11,7 +11,7 @@ The wanted release can be brought in:
   metis_upgrade.prepared:
     - failhard: True
 
-It is in the master's store:
+The release is in the master's store:
   metis.stored:
     - failhard: True
 
