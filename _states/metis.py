@@ -162,6 +162,7 @@ def stored(name: str, wanted: bool = False) -> State:
         problems += done["problems"]
     if problems:
         run["ready"] = False
+        problems[-1] += "\nno host was touched; mend this, and give the same command again"
         return __salt__["metis_run.fail"](ret, problems)
     count = len(ret["changes"])
     word = "would be fetched" if __opts__["test"] else "fetched"

@@ -113,7 +113,8 @@ def _changed_schema(org: Organization) -> bool:
 @pytest.mark.parametrize(
     ("form", "roles", "words"),
     [
-        ("corrupt", "data", ["fleet4", "metis_dcv-0.9.2", "has sha256", "nothing was switched"]),
+        # It does not even come into the store.
+        ("corrupt", "data", ["metis_dcv", "has sha256", "no host was touched"]),
         (
             "carrier",
             "carrier",
@@ -150,7 +151,8 @@ def test_a_bad_release_ends_with_the_one_before(
     with _wanting(org, f"sandbox2-{form}"):
         done = _verb(org, "upgrade", roles)
         assert done.returncode == 1
-        for word in (*words, "salt-run state.orchestrate metis.upgrade"):
+        go_on = [] if form == "corrupt" else ["salt-run state.orchestrate metis.upgrade"]
+        for word in (*words, *go_on):
             assert word in done.stdout, word
         assert "Traceback" not in done.stdout + done.stderr
         assert set(_releases(org).values()) == {"sandbox"}

@@ -144,6 +144,15 @@ def test_what_was_fetched_is_told(
     assert shelf.asked[0][1] is test
 
 
+def test_the_store_has_what_an_upgrade_goes_to_as_well(
+    guarded: Callable[[], State], shelf: Shelf
+) -> None:
+    guarded()
+    metis_run.now()["target"] = "0.4.0"
+    assert metis.stored("stored")["result"] is True
+    assert shelf.asked == [(sorted(ROLES), False)] * 2
+
+
 def test_a_store_that_lacks_something_ends_the_verb_before_a_host_is_touched(
     guarded: Callable[[], State], fleet: Fleet, shelf: Shelf
 ) -> None:
@@ -151,7 +160,9 @@ def test_a_store_that_lacks_something_ends_the_verb_before_a_host_is_touched(
     guarded()
     done = metis.stored("stored")
     assert done["result"] is False
-    assert _words(done) == shelf.filled["problems"]
+    *problems, advice = _words(done)
+    assert problems == shelf.filled["problems"]
+    assert advice.startswith("no host was touched")
     assert metis.reached("next", "configured", ROLES)["comment"].startswith("not tried")
     assert fleet.acted() == []
 
