@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,6 +17,12 @@ from _modules import metis_releasefile
 from tests.lab.sandbox.admin import ADMIN_SITE
 from tests.lab.sandbox.piece import BuildError, Piece, run
 from tests.lab.sandbox.wheels import FIGHTER
+from tests.unit import orgs
+
+
+@pytest.fixture
+def configure_loader_modules() -> dict[ModuleType, dict[str, Any]]:
+    return orgs.wired()
 
 
 def test_release_file_describes_every_artifact(release: Path) -> None:
