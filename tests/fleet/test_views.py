@@ -199,7 +199,8 @@ def test_a_host_sees_the_keys_of_its_own_roles_only(org: Organization) -> None:
 def test_salt_shows_no_password_unless_it_is_told_to(
     org: Organization, password: str, function: str
 ) -> None:
-    for host, out in org.everywhere(["salt-call", "--out=json", function]).items():
+    # pillar.raw is masked on the terminal only, and not in what the master would keep of it.
+    for host, out in org.everywhere([*SHOW[:3], function]).items():
         assert "metis" in json.loads(out)["local"], host
         assert password not in out, host
 
