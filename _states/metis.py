@@ -56,7 +56,7 @@ def _phase(function: Callable[..., State]) -> Callable[..., State]:
 
 
 @_phase
-def guarded(name: str, hosts: bool = True) -> State:
+def guarded(name: str, hosts: bool = True, release: bool = False) -> State:
     """
     The organization's file is valid, every host answers and has this project's modules.
 
@@ -64,6 +64,8 @@ def guarded(name: str, hosts: bool = True) -> State:
         What the state is called.
     hosts
         Whether the hosts are asked at all.
+    release
+        Whether the verb goes to another release, and may be told to which.
     """
     atexit.register(_leave_returners)
     ret = __salt__["metis_run.state"](name)
@@ -73,6 +75,9 @@ def guarded(name: str, hosts: bool = True) -> State:
     request = __salt__["metis_verb.request"](__pillar__, __pillar__["metis"]["orgs"])
     if request["error"]:
         return __salt__["metis_run.fail"](ret, [request["error"]])
+    if __pillar__.get("release") and not release:
+        wrong = "release in the pillar is for metis.upgrade and metis.rollback alone"
+        return __salt__["metis_run.fail"](ret, [wrong])
     run |= request
     named = sorted({instance["host"] for instance in run["instances"]})
     deployed = run["topology"]["deployed"]

@@ -77,6 +77,20 @@ def _words(done: State) -> list[str]:
     return lines
 
 
+# A release
+
+
+def test_only_a_verb_that_goes_to_a_release_may_be_told_one(
+    guarded: Callable[[], State], asked: dict[str, Any], fleet: Fleet
+) -> None:
+    asked["release"] = "0.4.0"
+    done = guarded()
+    assert done["result"] is False
+    assert "metis.upgrade and metis.rollback alone" in done["comment"]
+    assert fleet.jobs == []
+    assert metis.guarded("guard", release=True)["result"] is True
+
+
 # The store
 
 

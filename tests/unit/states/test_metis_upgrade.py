@@ -187,7 +187,7 @@ ROLES = (["consul"], ["carrier"], ["admin"], ["data", "compute"])
 def _verb(back: bool = False) -> list[State]:
     """Run the phases as the verb's SLS does, up to the first that fails."""
     phases: list[Callable[[], State]] = [
-        lambda: metis.guarded("guard"),
+        lambda: metis.guarded("guard", release=True),
         lambda: metis_upgrade.prepared("prepared", back=back),
         lambda: metis_upgrade.laid_down("laid down"),
         *(lambda roles=roles: metis_upgrade.switched("switched", roles) for roles in ROLES),
@@ -480,7 +480,7 @@ def test_a_deploy_puts_on_record_what_it_deploys(
     asked: dict[str, Any], opts: dict[str, Any]
 ) -> None:
     _wants(asked, OLD)
-    metis.guarded("guard")
+    metis.guarded("guard", release=True)
     opts["test"] = True
     told = metis_upgrade.settled("settled")
     assert _record() == {}
@@ -497,7 +497,7 @@ def test_a_deploy_puts_on_record_what_it_deploys(
 def test_a_deploy_says_that_another_release_is_wanted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    metis.guarded("guard")
+    metis.guarded("guard", release=True)
     done = metis_upgrade.settled("settled")
     assert (done["result"], done["changes"]) == (True, {})
     assert "release 0.4.0 is wanted (line 2 of" in done["comment"]
@@ -508,7 +508,7 @@ def test_a_deploy_says_that_another_release_is_wanted(
 def test_after_a_failed_guard_nothing_is_tried(hosts: Hosts, asked: dict[str, Any]) -> None:
     _wants(asked, NEW)
     hosts.on("h1", "metis_host.ready", gone("silent"))
-    metis.guarded("guard")
+    metis.guarded("guard", release=True)
     hosts.jobs.clear()
     for done in (
         metis_upgrade.settled("x"),
