@@ -77,14 +77,14 @@ def served(name: str, stores: list[dict[str, Any]], artifacts: str | None = None
         return ret | ({"comment": unserved, "warnings": [unserved]} if unserved else {})
     known = {"listen": listen, "artifacts": folder}
     file = {"template": "jinja", "mode": "0644", "user": "root", "group": "root", "makedirs": True}
-    source = "salt://metis/store"
+    source = "salt://store"
     steps = [
         *_installed(),
         (
             "file.managed",
-            {"name": _CONFIGURATION, "source": f"{source}.nginx.conf.jinja", "context": known},
+            {"name": _CONFIGURATION, "source": f"{source}/nginx.conf.jinja", "context": known},
         ),
-        ("file.managed", {"name": _UNIT_FILE, "source": f"{source}.service.jinja"}),
+        ("file.managed", {"name": _UNIT_FILE, "source": f"{source}/metis-store.service.jinja"}),
         ("metis_unit.running", {"name": UNIT, "files": [_CONFIGURATION, _UNIT_FILE]}),
     ]
     for function, arguments in steps:

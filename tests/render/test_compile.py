@@ -48,7 +48,8 @@ def test_every_file_of_the_file_root_is_reached(matrix: Matrix) -> None:
     present = {
         str(file.relative_to(STATES))
         for file in STATES.rglob("*")
-        if file.suffix in (".sls", ".jinja") and file.parent.name != "metis"
+        # Verbs are compiled in test_verbs; the store's files are the master's, for no host.
+        if file.suffix in (".sls", ".jinja") and file.parent.name not in ("metis", "store")
     }
     assert present - seen == set()
 
