@@ -44,7 +44,10 @@ metis:
     total_bandwidth: 100000000
 
   # Where other organizations reach this one: a public address, or a name.
-  carrier: {external_address: 10.77.0.40}
+  carrier:
+    external_address: 10.77.0.40
+    # What carrier keeps, in a folder of its own, such as one of another disk.
+    data_directory: /srv/carrier
   ice_via: {external_address: 10.77.0.40}
 
   admin:

@@ -54,6 +54,25 @@ def test_a_gate_that_does_not_hold_names_host_cause_and_journal(org: Organizatio
         org.verb("deploy")
 
 
+def test_a_port_that_a_stranger_has_is_no_carrier_s(org: Organization) -> None:
+    # carrier logs that, and goes on without it (service-contract 2): it is registered and passes.
+    host = org.lab.host("fleet1")
+    host.run(["systemctl", "stop", "metis-carrier.service"])
+    listen = ["python3", "-m", "http.server", "10036", "--bind", "10.77.0.21"]
+    host.run(["systemd-run", "--unit=stranger", "--property=Type=exec", *listen])
+    try:
+        done = org.verb("deploy", check=False)
+        assert done.returncode == 1
+        words = "carrier@fleet1: it does not listen on tcp port 10036, which python3 (process "
+        assert words in done.stdout
+        assert "the end of its journal:" in done.stdout
+        assert "admin runs" not in done.stderr
+    finally:
+        host.run(["systemctl", "stop", "stranger.service"])
+        host.run(["systemctl", "restart", "metis-carrier.service"])
+        org.verb("deploy")
+
+
 def test_a_silent_host_is_named_and_nothing_is_touched(org: Organization) -> None:
     host = org.lab.host("fleet4")
     starts = org.starts()
