@@ -161,17 +161,27 @@ def _test(words: argparse.Namespace) -> int:
         # In the lab's network, where the tests run, nothing can be fetched any more.
         images.prepare(progress, venv.tests)
         environment = venv.tests(progress)
-        with teardown.exclusive(_TEST_LAB):
-            network.make(_TEST_LAB)
+        keep = os.environ.get("METIS_LAB_KEEP") == "1"
+        _make_room(keep, progress)
         try:
             python = str(environment / "bin/python3")
             pytest = network.enter(_TEST_LAB, python, "-m", "pytest", *words.words)
             os.chdir(venv.REPOSITORY)
             return _foreground(pytest, dict(os.environ))
         finally:
-            if os.environ.get("METIS_LAB_KEEP") != "1":
+            if not keep:
                 with teardown.exclusive(_TEST_LAB):
                     teardown.clear(_TEST_LAB)
+
+
+def _make_room(keep: bool, progress: Progress) -> None:
+    """The network for the tests, without the hosts of a run that was cut off, whose repository may
+    be another one."""
+    with teardown.exclusive(_TEST_LAB):
+        if not keep and record.load(_TEST_LAB):
+            with progress.step("removing what an earlier ./lab test left"):
+                teardown.clear(_TEST_LAB)
+        network.make(_TEST_LAB)
 
 
 _COMMANDS = {
