@@ -54,7 +54,8 @@ def run(
         Seconds after which a host that still works on it is given up.
     progress
         Called with a host and its answer as soon as it returns, and with a host and
-        ``{"answer": "working"}`` each time that it says so.
+        ``{"answer": "working"}`` each time that it says so, or ``{"answer": "quiet"}`` each time
+        that it did not, asked whether it does.
 
     Raises ``CommandExecutionError`` where the master takes no job.
 
@@ -97,6 +98,8 @@ def run(
                             progress(host, {"answer": "working"})
             if waiting and now >= ask:
                 for host in sorted(waiting):
+                    if progress and chances[host] < CHANCES:
+                        progress(host, {"answer": "quiet"})
                     chances[host] -= 1
                     if chances[host] < 0:
                         waiting.discard(host)

@@ -33,7 +33,12 @@ def fingerprint(folders: list[str]) -> str:
     return digest.hexdigest()
 
 
-def ready(wanted: str) -> bool:
+def _at_work() -> list[dict[str, Any]]:
+    # Salt looks for other runs of states by the name of their function, and this is one of ours.
+    return __salt__["saltutil.is_running"]("metis_host.reach")
+
+
+def ready(wanted: str) -> bool | dict[str, str]:
     """
     Whether this host has the master's modules; it fetches them where it does not.
 
@@ -42,6 +47,9 @@ def ready(wanted: str) -> bool:
 
     wanted
         The master's ``fingerprint``.
+
+    Returns ``True``, or ``{"busy": ...}`` with the id of a job that is still at work on this host's
+    instances.
 
     Raises ``CommandExecutionError`` where they differ still after a sync.
 
@@ -52,8 +60,13 @@ def ready(wanted: str) -> bool:
         salt demo1 metis_host.ready 9f86d0...
     """
     folders = [f"{__opts__['extension_modules']}/{form}" for form in _FORMS]
-    if fingerprint(folders) == wanted:
-        return True
+    if fingerprint(folders) != wanted:
+        _sync(folders, wanted)
+    others = _at_work()
+    return {"busy": others[0]["jid"]} if others else True
+
+
+def _sync(folders: list[str], wanted: str) -> None:
     for form in _FORMS:
         __salt__[f"saltutil.sync_{form}"](refresh=True)
     if fingerprint(folders) != wanted:
@@ -61,7 +74,6 @@ def ready(wanted: str) -> bool:
             "the modules on this host are not the master's: look whether file_roots of the master "
             "is this repository's salt/, then run salt-run fileserver.clear_file_list_cache"
         )
-    return True
 
 
 def reach(
@@ -101,8 +113,7 @@ def reach(
         salt demo1 metis_host.reach configured '{demo1: [consul, carrier]}' test=True
     """
     own = [f"roles.{role}.{to}" for role in roles[__opts__["id"]]]
-    # Salt looks for other runs of states by the name of their function, and this is one of ours.
-    if others := __salt__["saltutil.is_running"]("metis_host.reach"):
+    if others := _at_work():
         raise salt.exceptions.CommandExecutionError(
             f"another run is at work on this host, as job {others[0]['jid']}: wait for its end, or "
             f"salt {__opts__['id']} saltutil.term_job {others[0]['jid']}"

@@ -1,19 +1,28 @@
 """
 The run of a verb: what is known of it, what hosts were told, and what the operator is told.
 
-The phases of a verb (``_states/metis.py``, ``_states/metis_upgrade.py``) share one run through
-``__context__``, which lives as long as the orchestration: the request, and each host's instances
-as last seen. Progress goes to standard error, as it happens: an orchestration runs in the process
-of salt-run.
+The phases of a verb (``_states/metis*.py``) share one run through ``__context__``, which lives as
+long as the orchestration: the request, and each host's instances as last seen. Progress goes to
+standard error, as it happens: an orchestration runs in the process of salt-run. The same, and what
+hosts answered, goes to the run's journal.
 
 Runs on the master.
 """
 
+import json
+import logging
+import os
+import pwd
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
+import salt.exceptions
+
 __virtualname__ = "metis_run"
+
+log = logging.getLogger(__name__)
 
 Run = dict[str, Any]
 State = dict[str, Any]
@@ -25,25 +34,218 @@ _WORDS = {
     "silent": "does not answer: look at salt-minion on it, or at the network",
     "late": "still works on it after {timeout:.0f} s: look with salt {host} saltutil.running",
 }
+# Salt ends a run at its first failure, but not a dry run.
+_NOT_TRIED = {"result": False, "comment": "not tried, as an earlier step failed"}
 
 
-def begin() -> Run:
+def begin(verb: str, phases: list[str]) -> None:
     """
     Begin a run: whatever was known of another is forgotten.
 
-    Returns what is known of it, to be added to.
+    verb
+        Its name.
+    phases
+        The names of its phases, in their order.
     """
-    __context__["metis"] = {"begun": time.monotonic(), "seen": {}, "ready": False}
-    return __context__["metis"]
+    __context__["metis"] = {
+        "begun": time.monotonic(),
+        "verb": verb,
+        "phases": phases,
+        "org": "",
+        "id": "",
+        "lock": None,
+        "missing": [],
+        "seen": {},
+        "ready": True,
+    }
 
 
 def now() -> Run:
     """
-    What is known of the run: ``org``, ``topology`` and ``instances`` as ``metis_verb.request``
-    returns them, ``ready`` (whether the hosts may be told something) and ``seen`` (host to its
-    instances as last looked at, as ``metis_instance.status`` returns them).
+    What is known of the run: ``verb``, ``org``, ``topology`` and ``instances`` as
+    ``metis_verb.request`` returns them, ``ready`` (whether the next phase may be tried),
+    ``missing`` (hosts that did not answer in this phase) and ``seen`` (host to its instances as
+    last looked at, as ``metis_instance.status`` returns them).
     """
     return __context__["metis"]
+
+
+def _user() -> str:
+    return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+
+
+def keep_journal(org: str) -> None:
+    """
+    Begin the run's journal.
+
+    org
+        The organization.
+    """
+    run = now()
+    run["org"] = org
+    begun = {"verb": run["verb"], "asked": __salt__["metis_verb.given"](__pillar__)}
+    begun |= {"test": __opts__["test"], "user": _user(), "pid": os.getpid()}
+    try:
+        run["id"] = __salt__["metis_journal.begin"](org, begun)
+    except OSError as err:
+        say(f"this run has no journal: {err}")
+
+
+def note(event: str, **entry: Any) -> None:
+    """
+    Write an entry into the run's journal, where it has one.
+
+    event
+        As ``metis_journal.write`` knows them.
+    entry
+        What belongs to it.
+    """
+    run = now()
+    if not run["id"]:
+        return
+    try:
+        __salt__["metis_journal.write"](run["org"], run["id"], event, entry)
+    except OSError as err:
+        # A verb is not ended in the middle for that.
+        run["id"] = ""
+        say(f"the journal of this run ends here: {err}")
+
+
+def lock() -> list[str]:
+    """
+    Take the organization's lock for this run.
+
+    Returns who has it, or nothing.
+    """
+    run = now()
+    holder = {"run": run["id"], "verb": run["verb"], "user": _user()}
+    holder |= {"pid": os.getpid(), "begun": time.time()}
+    taken = __salt__["metis_lock.take"](run["org"], holder)
+    if taken["held"] is not None:
+        org = run["org"]
+        return [
+            f"{org} is locked by {described(taken['held'])}: wait for its end, or, where it hangs, "
+            f"end that process; salt-run metis.unlock org={org} lets go of the lock beside it"
+        ]
+    run["lock"] = taken["file"]
+    if before := taken["before"]:
+        say(f"the lock of {described(before)} is taken over: that run was cut off")
+    return []
+
+
+def described(holder: dict[str, Any]) -> str:
+    """
+    Whose a lock is, in words.
+
+    holder
+        As ``metis_lock.holder`` returns it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_run.described '{verb: deploy, user: root, pid: 7, run: x, begun: 0}'
+    """
+    if not holder:
+        return "a run that just begins"
+    age = max(0, time.time() - holder["begun"])
+    return (
+        f"metis.{holder['verb']} of {holder['user']} (process {holder['pid']}, run "
+        f"{holder['run']}, begun {age:.0f} s ago)"
+    )
+
+
+def _end(result: str, reason: str) -> None:
+    run = now()
+    seconds = round(time.monotonic() - run["begun"], 1)
+    note("end", result=result, reason=reason, seconds=seconds)
+    if run["lock"] is not None:
+        __salt__["metis_lock.release"](run["lock"])
+        run["lock"] = None
+
+
+def _command() -> str:
+    """The command that the operator gave."""
+    asked = __salt__["metis_verb.given"](__pillar__)
+    pillar = f" pillar='{json.dumps(asked)}'" if asked else ""
+    test = " test=True" if __opts__["test"] else ""
+    return f"salt-run state.orchestrate metis.{now()['verb']}{pillar}{test}"
+
+
+def _with_reason(ret: State) -> State:
+    """A failed phase, as a program and as an operator want to read why and how to go on."""
+    run = now()
+    usual = "hosts-missing" if run["missing"] else "failed"
+    reason = ret.get("reason") or usual
+    lines = [ret["comment"], f"reason: {reason}"]
+    if run["id"]:
+        lines.append(f"all of it: salt-run metis.report run={run['id']}")
+    lines.append(f"once that is mended, go on with\n  {_command()}")
+    return ret | {"reason": reason, "comment": "\n".join(lines)}
+
+
+def _tried(function: Callable[..., State], name: str, words: list[Any], options: Any) -> State:
+    run = now()
+    try:
+        if run["lock"] is not None and not __salt__["metis_lock.is_ours"](run["org"], run["lock"]):
+            return fail(state(name), ["the lock was taken from this run by metis.unlock"], "locked")
+        return function(name, *words, **options)
+    except salt.exceptions.SaltException as err:
+        return fail(state(name), [str(err)])
+    except Exception as err:  # an operator gets no traceback, whatever it is
+        log.exception("metis: the phase %s", name)
+        wrong = f"{type(err).__name__} in {name}: that is a fault of these states, and the log of "
+        return fail(state(name), [f"{wrong}salt-run ({__opts__['log_file']}) says where: {err}"])
+    except BaseException:
+        _end("interrupted", "")
+        raise
+
+
+def phase(
+    function: Callable[..., State], name: str, words: list[Any], options: dict[str, Any]
+) -> State:
+    """
+    What every phase goes through: it is tried where those before it held, it is in the journal, one
+    in which Salt itself fails is a phase that failed, and one that failed says how to go on and
+    ends the run.
+
+    function
+        The state function.
+    name
+        What the state is called; its first argument.
+    words
+        Its further arguments.
+    options
+        Its keyword arguments.
+
+    Returns what the function returns; where that is a failure, with ``reason`` too: ``failed``,
+    ``invalid-input``, ``locked`` or ``hosts-missing`` (some host did not answer).
+    """
+    run = now()
+    if not run["ready"]:
+        return state(name) | _NOT_TRIED
+    note("phase", name=name)
+    run["missing"] = []
+    begun = time.monotonic()
+    ret = _tried(function, name, words, options)
+    failed = ret["result"] is False
+    if failed:
+        run["ready"] = False
+        problems = ret["comment"]
+        ret = _with_reason(ret)
+    entry = {"name": name, "result": ret["result"], "changes": _counted(ret["changes"])}
+    entry |= {"seconds": round(time.monotonic() - begun, 1)}
+    note("phase-end", **entry | ({"problems": problems} if failed else {}))
+    if failed:
+        _end("failed", ret["reason"])
+    elif name == run["phases"][-1]:
+        _end("done", "")
+    return ret
+
+
+def _counted(changes: dict[str, Any]) -> dict[str, int]:
+    """How many changes there are of each thing, as what they are may be long."""
+    return {key: len(value) if isinstance(value, list) else 1 for key, value in changes.items()}
 
 
 def say(text: str) -> None:
@@ -53,8 +255,8 @@ def say(text: str) -> None:
     text
         The line.
     """
-    run = now()
-    print(f"{time.monotonic() - run['begun']:6.1f} s  {text}", file=sys.stderr, flush=True)
+    print(f"{time.monotonic() - now()['begun']:6.1f} s  {text}", file=sys.stderr, flush=True)
+    note("told", text=text)
 
 
 def state(name: str) -> State:
@@ -67,7 +269,7 @@ def state(name: str) -> State:
     return {"name": name, "result": True, "changes": {}, "comment": ""}
 
 
-def fail(ret: State, problems: list[str]) -> State:
+def fail(ret: State, problems: list[str], reason: str | None = None) -> State:
     """
     A phase that failed: the operator is told at once.
 
@@ -75,15 +277,20 @@ def fail(ret: State, problems: list[str]) -> State:
         What the phase would return.
     problems
         Why; of each, the first line is told.
+    reason
+        In a word for programs: ``invalid-input`` or ``locked``; else it is told from whether every
+        host answered.
     """
     for problem in problems:
         say(f"FAILED  {problem.splitlines()[0]}")
-    return ret | {"result": False, "comment": "\n".join(problems)}
+    why = {"reason": reason} if reason else {}
+    return ret | {"result": False, "comment": "\n".join(problems)} | why
 
 
 def problems(answers: dict[str, Any], timeout: float, kind: tuple[type, ...]) -> list[str]:
     """
-    What keeps answers from being good: none, or another than what the function returns.
+    What keeps answers from being good: none, or another than what the function returns. Hosts that
+    gave none are the run's ``missing``.
 
     answers
         As ``metis_fleet.run`` returns them.
@@ -95,6 +302,8 @@ def problems(answers: dict[str, Any], timeout: float, kind: tuple[type, ...]) ->
     found = []
     for host, answer in answers.items():
         if answer["answer"] != "returned":
+            now()["missing"].append(host)
+            note("host", host=host, answer=answer["answer"])
             found.append(f"{host} {_WORDS[answer['answer']].format(host=host, timeout=timeout)}")
         elif not isinstance(answer["return"], kind):
             found.append(f"{host} failed: {answer['return']}")
@@ -107,11 +316,14 @@ def _progress(host: str, answer: dict[str, Any]) -> None:
         if time.monotonic() - told.get(host, 0) > _PATIENCE:
             told[host] = time.monotonic()
             say(f"  {host}: still at work")
+    elif answer["answer"] == "quiet":
+        say(f"  {host}: no answer yet")
     elif isinstance(answer["return"], dict):
         states = answer["return"].values()
         count = sum(1 for state in states if state["changes"])
         failed = sum(1 for state in states if state["result"] is False)
         word = "would change" if __opts__["test"] else "changed"
+        note("host", host=host, answer="returned", states=len(states), changed=count, failed=failed)
         say(
             f"  {host}: {count} of {len(states)} states {word}"
             + f", {failed} FAILED" * bool(failed)

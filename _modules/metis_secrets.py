@@ -19,7 +19,13 @@ import salt.utils.yaml
 __virtualname__ = "metis_secrets"
 
 
-def _directory(below: str) -> Path:
+def folder(below: str = "") -> Path:
+    """
+    The folder among Salt's keys for what is kept; made where it is not there.
+
+    below
+        A folder in it, for what is kept in the same way and is no secret.
+    """
     pki = Path(__opts__["pki_dir"])
     # salt-run is root, the master may be the user `salt`: both must read what one wrote.
     owner = pki.stat()
@@ -43,7 +49,7 @@ def edit(org: str, change: Callable[[dict[str, Any]], Any], below: str = "") -> 
 
     Returns what ``change`` returns.
     """
-    directory = _directory(below)
+    directory = folder(below)
     path = directory / f"{org}.yaml"
     lock = os.open(directory, os.O_RDONLY)
     try:

@@ -9,7 +9,9 @@ from typing import Any
 
 __virtualname__ = "metis_verb"
 
-_KEYS = ("org", "hosts", "roles", "release")
+# What every verb takes, and what some do: a key to those that do.
+_FILTERS = ("org", "hosts", "roles")
+_OTHERS = {"release": "metis.upgrade and metis.rollback"}
 ROLES = ("consul", "carrier", "admin", "ice_via", "data", "compute")
 
 
@@ -36,15 +38,47 @@ def _misspelt(asked: dict[str, Any]) -> list[str]:
     Other keys may be there for other reasons, as the pillar is the master's own too.
     """
     found = []
+    known = [*_FILTERS, *_OTHERS]
     for key in asked:
-        near = difflib.get_close_matches(str(key).lower(), _KEYS, 1)
+        near = difflib.get_close_matches(str(key).lower(), known, 1)
         near = ["org"] if str(key).lower().startswith("organi") else near
-        if near and key not in _KEYS:
+        if near and key not in known:
             found.append(f"{key} in the pillar is not known: did you mean {near[0]}?")
     return found
 
 
-def request(asked: dict[str, Any], orgs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _not_taken(asked: dict[str, Any], takes: list[str]) -> list[str]:
+    return [
+        f"{key} in the pillar is for {verbs} alone"
+        for key, verbs in _OTHERS.items()
+        if asked.get(key) and key not in takes
+    ]
+
+
+def _refused(org: str, errors: list[str]) -> dict[str, Any]:
+    return {"error": "\n".join(errors), "org": org}
+
+
+def given(asked: dict[str, Any]) -> dict[str, Any]:
+    """
+    What the operator gave to a verb: of the pillar of an orchestration, which is the master's own
+    too.
+
+    asked
+        That pillar.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_verb.given '{org: demo, metis: {}}'
+    """
+    return {key: asked[key] for key in (*_FILTERS, *_OTHERS) if asked.get(key)}
+
+
+def request(
+    asked: dict[str, Any], orgs: dict[str, dict[str, Any]], takes: list[str] | None = None
+) -> dict[str, Any]:
     """
     What a verb shall do, or why it cannot.
 
@@ -54,8 +88,12 @@ def request(asked: dict[str, Any], orgs: dict[str, dict[str, Any]]) -> dict[str,
     orgs
         As ``metis_orgs.read`` returns them.
 
+    takes
+        Which other keys of the pillar the verb knows.
+
     Returns ``{"error": ..., "org": ..., "topology": ..., "instances": ...}``; ``error`` is ``""``
-    or a text for the operator.
+    or a text for the operator, and the last two are missing then; ``org`` is ``""`` where it is
+    none that is known.
 
     CLI Example:
 
@@ -63,19 +101,20 @@ def request(asked: dict[str, Any], orgs: dict[str, dict[str, Any]]) -> dict[str,
 
         salt-run salt.cmd metis_verb.request '{org: demo}' '{}'
     """
-    if errors := _misspelt(asked):
-        return {"error": "\n".join(errors)}
     known = ", ".join(sorted(orgs)) or "none: write pillar/orgs/<org>.sls first"
     org = asked.get("org") or (next(iter(orgs)) if len(orgs) == 1 else None)
     # A name of digits comes as a number from the command line.
     org = None if org is None else str(org)
+    wrong = _misspelt(asked) + _not_taken(asked, takes or [])
     if org is None:
         how = "pillar='{\"org\": ...}' of a verb, org=... of metis.status"
-        return {"error": f"name an organization: {how}; known are {known}"}
+        return _refused("", wrong or [f"name an organization: {how}; known are {known}"])
     if org not in orgs:
-        return {"error": f"there is no organization {org}; known are {known}"}
+        return _refused("", [*wrong, f"there is no organization {org}; known are {known}"])
+    if wrong:
+        return _refused(org, wrong)
     if orgs[org]["faults"]:
-        return {"error": _broken(org, orgs[org]["file"], orgs[org]["faults"])}
+        return _refused(org, [_broken(org, orgs[org]["file"], orgs[org]["faults"])])
     topology = orgs[org]["topology"]
     hosts, roles = _names(asked.get("hosts")), _names(asked.get("roles"))
     errors = [
@@ -88,12 +127,13 @@ def request(asked: dict[str, Any], orgs: dict[str, dict[str, Any]]) -> dict[str,
         if role not in ROLES
     ]
     if errors:
-        return {"error": "\n".join(errors)}
+        return _refused(org, errors)
     instances = [
         instance
         for instance in __salt__["metis_topology.instances"](topology, roles or None)
         if not hosts or instance["host"] in hosts
     ]
     if not instances:
-        return {"error": f"nothing of the organization {org} is left by these hosts and roles"}
+        nothing = f"nothing of the organization {org} is left by these hosts and roles"
+        return _refused(org, [nothing])
     return {"error": "", "org": org, "topology": topology, "instances": instances}

@@ -149,6 +149,144 @@ def ca(org: str | None = None, **kwargs: Any) -> dict[str, Any]:
     return _shown(__salt__["salt.cmd"]("metis_certificates.authority", request["org"]).strip(), 0)
 
 
+def _began(entry: dict[str, Any]) -> str:
+    return entry["time"][:19].replace("T", " ")
+
+
+def _took(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds:.1f} s"
+
+
+def runs(org: str | None = None, **kwargs: Any) -> dict[str, Any]:
+    """
+    The verbs that were run, the newest first, a row each; at the most 50.
+
+    org
+        Of this organization; of all where not given.
+
+    Returns the rows, as a table; with ``--out json`` or ``--out yaml`` as mappings. The result is
+    ``done``, ``running``, ``interrupted`` (its process was ended before it came to its end), or why
+    it failed: ``failed``, ``invalid-input``, ``locked`` or ``hosts-missing``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run metis.runs org=demo
+    """
+    if error := _unknown_arguments(kwargs, "org"):
+        return _shown(error, 1)
+    found = __salt__["salt.cmd"]("metis_journal.runs", None if org is None else str(org))
+    rows = [
+        {
+            "run": run["run"],
+            "org": run["org"],
+            "verb": run["verb"] + " (dry run)" * run["test"],
+            "by": run["user"],
+            "begun": _began(run),
+            "took": _took(run["seconds"]),
+            "result": run["reason"] or run["result"],
+        }
+        for run in found
+    ]
+    return _shown(rows or "no verb was run yet", 0)
+
+
+def report(run: str | None = None, org: str | None = None, **kwargs: Any) -> dict[str, Any]:
+    """
+    A run of a verb: its phases, what hosts did in them, and what went wrong.
+
+    run
+        As ``metis.runs`` names it; the last one where not given.
+    org
+        The last one of this organization.
+
+    Returns a text; with ``--out json`` or ``--out yaml`` every entry of the run's journal.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run metis.report run=20261125-140455-3f2a
+    """
+    if error := _unknown_arguments(kwargs, "run and org"):
+        return _shown(error, 1)
+    cmd = __salt__["salt.cmd"]
+    wanted = [None if name is None else str(name) for name in (run, org)]
+    try:
+        entries = cmd("metis_journal.read", *wanted)
+    except salt.exceptions.CommandExecutionError as err:
+        return _shown(str(err), 1)
+    if __opts__.get("output") in ("json", "yaml"):
+        return _shown(entries, 0)
+    return _shown("\n".join(_reported_lines(cmd("metis_journal.summary", entries), entries)), 0)
+
+
+def _reported_lines(known: dict[str, Any], entries: list[dict[str, Any]]) -> list[str]:
+    why = f" ({known['reason']})" if known["reason"] else ""
+    filters = [f"{k} {v}" for k, v in known["asked"].items() if k != "org"]
+    lines = [
+        f"run {known['run']}: metis.{known['verb']} of {known['org']}"
+        + ", a dry run" * known["test"],
+        f"  by {known['user']}, process {known['pid']}, {_began(known)} UTC"
+        + f", with {', '.join(filters)}" * bool(filters),
+        f"  {known['result']}{why}, {_took(known['seconds'])}",
+    ]
+    results = {True: "held", None: "would change", False: "FAILED"}
+    for entry in entries:
+        if entry["event"] == "phase-end":
+            count = sum(entry["changes"].values())
+            lines.append(
+                f"{results[entry['result']]:12}  {entry['name']}"
+                f" ({count} changes, {_took(entry['seconds'])})"
+            )
+            lines += [f"    {line}" for line in entry.get("problems", "").splitlines()]
+        elif entry["event"] == "host":
+            did = entry["answer"]
+            if did == "returned":
+                did = f"{entry['changed']} of {entry['states']} states changed"
+                did += f", {entry['failed']} failed" * bool(entry["failed"])
+            lines.append(f"    {entry['host']}: {did}")
+    return lines
+
+
+def unlock(org: str | None = None, run: str | None = None, **kwargs: Any) -> dict[str, Any]:
+    """
+    Let the next verb begin although one has the organization's lock.
+
+    The lock of a process that has ended is free by itself. This is for one that hangs: it ends at
+    its next phase, should it come to one.
+
+    org
+        The organization; may be left out where there is one.
+    run
+        Whose lock it is, as ``metis.runs`` names it. Without it nothing is done, and the holder is
+        told.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run metis.unlock org=demo run=20261125-140455-3f2a
+    """
+    if error := _unknown_arguments(kwargs, "org and run"):
+        return _shown(error, 1)
+    cmd = __salt__["salt.cmd"]
+    request = cmd("metis_verb.request", {"org": org}, cmd("metis_orgs.read"))
+    # An organization whose file is broken may have its lock all the same.
+    if not request["org"]:
+        return _shown(request["error"], 1)
+    holder = cmd("metis_lock.holder", request["org"])
+    if holder is None:
+        return _shown(f"{request['org']} is not locked", 0)
+    whose = cmd("metis_run.described", holder)
+    if run is None or str(run) != holder.get("run"):
+        how = f"salt-run metis.unlock org={request['org']} run={holder.get('run')}"
+        return _shown(f"{request['org']} is locked by {whose}; to let go of it:\n  {how}", 1)
+    cmd("metis_lock.forget", request["org"])
+    return _shown(f"the lock of {whose} is let go of; end that process: kill {holder['pid']}", 0)
+
+
 def import_inventory(
     path: str, org: str | None = None, to: str | None = None, **kwargs: Any
 ) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import salt.exceptions
 import salt.minion
 
 __virtualname__ = "metis"
@@ -26,8 +25,8 @@ _NO_PILLAR = (
 )
 # Seconds for a host to say that it is ready; the first time, it fetches every module.
 _READY = 120
-# Salt ends a run at its first failure, but not a dry run.
-_NOT_TRIED = {"result": False, "comment": "not tried, as the first step failed"}
+# Seconds for hosts to end what a run that was cut off told them, and between two looks at that.
+_BUSY, _PAUSE = 900, 2
 
 
 def _leave_returners() -> None:
@@ -43,51 +42,55 @@ def _leave_returners() -> None:
 
 
 def _phase(function: Callable[..., State]) -> Callable[..., State]:
-    """A phase in which Salt itself fails is a phase that failed, with the reason as its comment."""
-
     @functools.wraps(function)
     def phase(name: str, *args: Any, **kwargs: Any) -> State:
-        try:
-            return function(name, *args, **kwargs)
-        except salt.exceptions.CommandExecutionError as err:
-            return __salt__["metis_run.fail"](__salt__["metis_run.state"](name), [str(err)])
+        return __salt__["metis_run.phase"](function, name, args, kwargs)
 
     return phase
 
 
-@_phase
-def guarded(name: str, hosts: bool = True, release: bool = False) -> State:
+def guarded(name: str, hosts: bool = True, takes: list[str] | None = None) -> State:
     """
-    The organization's file is valid, every host answers and has this project's modules.
+    The organization's file is valid, no other verb is at work on it, and every host answers and has
+    this project's modules.
+
+    The first phase of every verb: it begins the run.
 
     name
         What the state is called.
     hosts
         Whether the hosts are asked at all.
-    release
-        Whether the verb goes to another release, and may be told to which.
+    takes
+        What the verb may be told in the pillar beside the organization, hosts and roles.
     """
     atexit.register(_leave_returners)
+    phases = [chunk["name"] for chunk in __lowstate__ if chunk["state"].startswith("metis")]
+    __salt__["metis_run.begin"](__low__["__sls__"].rpartition(".")[2], phases)
+    return __salt__["metis_run.phase"](_guarded, name, [hosts, takes or []], {})
+
+
+def _guarded(name: str, hosts: bool, takes: list[str]) -> State:
     ret = __salt__["metis_run.state"](name)
-    run = __salt__["metis_run.begin"]()
+    run = __salt__["metis_run.now"]()
     if "metis" not in __pillar__:
         return __salt__["metis_run.fail"](ret, [_NO_PILLAR])
-    request = __salt__["metis_verb.request"](__pillar__, __pillar__["metis"]["orgs"])
+    request = __salt__["metis_verb.request"](__pillar__, __pillar__["metis"]["orgs"], takes)
+    if request["org"]:
+        __salt__["metis_run.keep_journal"](request["org"])
     if request["error"]:
-        return __salt__["metis_run.fail"](ret, [request["error"]])
-    if __pillar__.get("release") and not release:
-        wrong = "release in the pillar is for metis.upgrade and metis.rollback alone"
-        return __salt__["metis_run.fail"](ret, [wrong])
+        return __salt__["metis_run.fail"](ret, [request["error"]], "invalid-input")
     run |= request
+    if locked := __salt__["metis_run.lock"]():
+        return __salt__["metis_run.fail"](ret, locked, "locked")
     named = sorted({instance["host"] for instance in run["instances"]})
     deployed = run["topology"]["deployed"]
-    releases = sorted({deployed[i["id"]]["release"] for i in run["instances"]})
+    planned = {i["id"]: deployed[i["id"]]["release"] for i in run["instances"]}
+    __salt__["metis_run.note"]("plan", instances=planned)
     __salt__["metis_run.say"](
-        f"organization {run['org']}, release {' and '.join(releases)}: "
+        f"organization {run['org']}, release {' and '.join(sorted(set(planned.values())))}: "
         f"{len(run['instances'])} instances on {len(named)} hosts"
     )
     if not hosts:
-        run["ready"] = True
         return ret | {"comment": f"{run['org']} is valid"}
     wanted = __salt__["metis_host.fingerprint"](__opts__["module_dirs"] + __opts__["states_dirs"])
     answers = _ready(named, wanted)
@@ -96,16 +99,36 @@ def guarded(name: str, hosts: bool = True, release: bool = False) -> State:
     if new:
         __salt__["metis_fleet.run"](new, "saltutil.sync_modules", {"refresh": True}, _READY)
         answers |= _ready(new, wanted)
-    problems = __salt__["metis_run.problems"](answers, _READY, (bool,))
+    problems = __salt__["metis_run.problems"](answers, _READY, (bool, dict))
+    problems += _still_busy([h for h, a in answers.items() if isinstance(a["return"], dict)])
     if problems:
         return __salt__["metis_run.fail"](ret, problems)
-    run["ready"] = True
     __salt__["metis_run.say"](f"every host answers: {', '.join(named)}")
     return ret | {"comment": f"{', '.join(named)} answer"}
 
 
 def _ready(hosts: list[str], wanted: str) -> dict[str, Any]:
     return __salt__["metis_fleet.run"](hosts, "metis_host.ready", {"wanted": wanted}, _READY)
+
+
+def _still_busy(hosts: list[str]) -> list[str]:
+    """
+    Wait for hosts to end what they were told by a run that was cut off. Returns who did not.
+    """
+    end = time.monotonic() + _BUSY
+    if hosts:
+        __salt__["metis_run.say"](f"  waiting for what {', '.join(hosts)} was told before")
+    while hosts:
+        asked = {"fun": "metis_host.reach"}
+        answers = __salt__["metis_fleet.run"](hosts, "saltutil.is_running", asked, _READY)
+        if problems := __salt__["metis_run.problems"](answers, _READY, (list,)):
+            return problems
+        hosts = [host for host, answer in answers.items() if answer["return"]]
+        if hosts and time.monotonic() > end:
+            return [f"{host} works on what another run told it" for host in hosts]
+        if hosts:
+            time.sleep(_PAUSE)
+    return []
 
 
 def _outlived(instance: dict[str, Any], agent: float) -> bool:
@@ -149,8 +172,6 @@ def stored(name: str, wanted: bool = False) -> State:
     """
     ret = __salt__["metis_run.state"](name)
     run = __salt__["metis_run.now"]()
-    if not run["ready"]:
-        return ret | _NOT_TRIED
     begun = time.monotonic()
     needed: dict[str, set[str]] = {}
     for instance in run["instances"]:
@@ -166,8 +187,7 @@ def stored(name: str, wanted: bool = False) -> State:
         ret["changes"] |= done["changes"]
         problems += done["problems"]
     if problems:
-        run["ready"] = False
-        problems[-1] += "\nno host was touched; mend this, and give the same command again"
+        problems[-1] += "\nno host was touched"
         return __salt__["metis_run.fail"](ret, problems)
     count = len(ret["changes"])
     word = "would be fetched" if __opts__["test"] else "fetched"
@@ -185,15 +205,11 @@ def served(name: str) -> State:
         What the state is called.
     """
     ret = __salt__["metis_run.state"](name)
-    run = __salt__["metis_run.now"]()
-    if not run["ready"]:
-        return ret | _NOT_TRIED
     begun = time.monotonic()
     orgs = __pillar__["metis"]["orgs"].values()
     stores = [org["topology"]["store"] for org in orgs if org["topology"]]
     done: State = __states__["metis_store.served"](name, stores)
     if done["result"] is False:
-        run["ready"] = False
         fail = __salt__["metis_run.fail"](ret, [done["comment"]])
         return fail | {"changes": done["changes"]}
     what = done["comment"] if done["changes"] or done.get("warnings") else "unchanged"
@@ -217,8 +233,6 @@ def reached(name: str, to: str, roles: list[str], timeout: float = 900) -> State
     """
     ret = __salt__["metis_run.state"](name)
     run = __salt__["metis_run.now"]()
-    if not run["ready"]:
-        return ret | _NOT_TRIED
     begun = time.monotonic()
     hosts = sorted({i["host"] for i in run["instances"] if i["role"] in roles})
     wanted = {i["role"] for i in run["instances"]}
@@ -259,8 +273,6 @@ def passing(name: str, timeout: float = 60) -> State:
     """
     ret = __salt__["metis_run.state"](name)
     run = __salt__["metis_run.now"]()
-    if not run["ready"]:
-        return ret | _NOT_TRIED
     if __opts__["test"]:
         return ret | {"comment": "looked at after a real run only"}
     hosts = sorted({instance["host"] for instance in run["instances"]})
@@ -269,7 +281,9 @@ def passing(name: str, timeout: float = 60) -> State:
     unknown = [
         host
         for host in hosts
-        if run.get("acted") or not all(i["healthy"] for i in run["seen"][host])
+        if run.get("acted")
+        or host not in run["seen"]
+        or not all(i["healthy"] for i in run["seen"][host])
     ]
     answers = __salt__["metis_fleet.run"](
         unknown, "metis_instance.status", {"wait": timeout}, timeout + 60

@@ -8,9 +8,7 @@ record says where a run was cut off, so the same command goes on from there.
 """
 
 import functools
-import json
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,35 +21,18 @@ State = dict[str, Any]
 Instance = dict[str, Any]
 Entry = dict[str, Any]
 
-# Salt ends a run at its first failure, but not a dry run.
-_NOT_TRIED = {"result": False, "comment": "not tried, as an earlier step failed"}
 # Seconds for consul's servers to be in contact with the leader.
 _QUORUM = 60
 # Seconds for hosts to look, or to remove what is old.
 _LOOK = 120
-# Seconds for hosts to end what a run that was cut off told them, and between two looks at that.
-_BUSY, _PAUSE = 900, 2
 # Seconds in which a database is read back.
 _RETREAT = 3600
 
 
 def _phase(function: Callable[..., State]) -> Callable[..., State]:
-    """
-    A phase is tried where those before it held. One in which Salt itself fails is a phase that
-    failed, with the reason as its comment.
-    """
-
     @functools.wraps(function)
     def phase(name: str, *args: Any, **kwargs: Any) -> State:
-        ret = __salt__["metis_run.state"](name)
-        run = __salt__["metis_run.now"]()
-        if not run["ready"]:
-            return ret | _NOT_TRIED
-        try:
-            return function(name, *args, **kwargs)
-        except salt.exceptions.CommandExecutionError as err:
-            run["ready"] = False
-            return __salt__["metis_run.fail"](ret, [str(err)])
+        return __salt__["metis_run.phase"](function, name, args, kwargs)
 
     return phase
 
@@ -78,15 +59,6 @@ def _place_of_release() -> str:
     lines = Path(_file()).read_text("utf-8").splitlines()
     numbers = [n for n, line in enumerate(lines, 1) if re.match(r"\s*release\s*:", line)]
     return f"line {numbers[0]} of {_file()}" if len(numbers) == 1 else _file()
-
-
-def _command(verb: str) -> str:
-    """The command that the operator gave."""
-    run = __salt__["metis_run.now"]()
-    asked = {"org": run["org"]} | {
-        key: __pillar__[key] for key in ("hosts", "roles", "release") if __pillar__.get(key)
-    }
-    return f"salt-run state.orchestrate metis.{verb} pillar='{json.dumps(asked)}'"
 
 
 def _switchable(roles: list[str] | None = None) -> list[Instance]:
@@ -181,7 +153,6 @@ def prepared(name: str, back: bool = False) -> State:
     """
     ret = __salt__["metis_run.state"](name)
     run = __salt__["metis_run.now"]()
-    run["verb"] = "rollback" if back else "upgrade"
     run["entries"] = known = __salt__["metis_deployed.read"](run["org"])
     run["target"], problems = _target(back, known)
     _raise(problems)
@@ -189,7 +160,6 @@ def prepared(name: str, back: bool = False) -> State:
     _raise(__salt__["metis_orgs.complete_release"](target, run["topology"]))
     _raise(_other_database(target, known))
     hosts = sorted({instance["host"] for instance in run["instances"]})
-    _raise(_still_busy(hosts))
     answers = __salt__["metis_fleet.run"](hosts, "metis_instance.status", {}, _LOOK)
     _raise(__salt__["metis_run.problems"](answers, _LOOK, (list,)))
     run["seen"] |= {host: answer["return"] for host, answer in answers.items()}
@@ -203,25 +173,6 @@ def prepared(name: str, back: bool = False) -> State:
     ret["comment"] = f"{count} of {len(_switchable())} instances are to be switched to {target}"
     __salt__["metis_run.say"](ret["comment"])
     return ret
-
-
-def _still_busy(hosts: list[str]) -> list[str]:
-    """
-    Wait for hosts to end what they were told by a run that was cut off. Returns who did not.
-    """
-    end = time.monotonic() + _BUSY
-    busy, told = list(hosts), False
-    while True:
-        asked = {"fun": "metis_host.reach"}
-        answers = __salt__["metis_fleet.run"](busy, "saltutil.is_running", asked, _LOOK)
-        _raise(__salt__["metis_run.problems"](answers, _LOOK, (list,)))
-        busy = [host for host, answer in answers.items() if answer["return"]]
-        if not busy or time.monotonic() > end:
-            return [f"{host} works on what another run told it" for host in busy]
-        if not told:
-            told = True
-            __salt__["metis_run.say"](f"  waiting for what {', '.join(busy)} was told before")
-        time.sleep(_PAUSE)
 
 
 def _found(instance: Instance) -> Instance | None:
@@ -271,8 +222,7 @@ def laid_down(name: str, timeout: float = 1800) -> State:
         hosts, "laid_down", roles, timeout, release=run["target"]
     )
     if problems:
-        run["ready"] = False
-        problems[-1] += f"\nnothing was switched; go on with\n  {_command(run['verb'])}"
+        problems[-1] += "\nnothing was switched"
         return __salt__["metis_run.fail"](ret, problems)
     count = sum(map(len, ret["changes"].values()))
     word = "would change" if __opts__["test"] else "changed"
@@ -304,11 +254,10 @@ def switched(name: str, roles: list[str], timeout: float = 900) -> State:
         old = (_found(instance) or {}).get("version")
         problems = [] if __opts__["test"] else _switch(instance, timeout)
         if problems:
-            run["ready"] = False
             problems += _renewed_fighters(["data", "compute"])[0]
-            go_on = f"no further instance was switched; go on with\n  {_command(run['verb'])}"
             # What follows the first was told while it happened.
-            return __salt__["metis_run.fail"](ret, ["\n".join([*problems, go_on])])
+            lines = [*problems, "no further instance was switched"]
+            return __salt__["metis_run.fail"](ret, ["\n".join(lines)])
         ret["changes"][instance["id"]] = {"old": old, "new": run["target"]}
     count = len(ret["changes"])
     if not __opts__["test"]:
@@ -316,7 +265,6 @@ def switched(name: str, roles: list[str], timeout: float = 900) -> State:
         problems, renewed = _renewed_fighters(roles)
         ret["changes"] |= renewed
         if problems:
-            run["ready"] = False
             return __salt__["metis_run.fail"](ret, problems)
     if not ret["changes"]:
         return ret | {"comment": f"all run {run['target']}"}

@@ -4,7 +4,7 @@
 #   salt-run state.orchestrate metis.rollback pillar='{"org": "demo"}'
 The organization's file is valid and its hosts answer:
   metis.guarded:
-    - release: True
+    - takes: [release]
     - failhard: True
 
 The release before can be brought back:

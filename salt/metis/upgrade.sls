@@ -5,7 +5,7 @@
 #   salt-run state.orchestrate metis.upgrade pillar='{"org": "demo"}'
 The organization's file is valid and its hosts answer:
   metis.guarded:
-    - release: True
+    - takes: [release]
     - failhard: True
 
 The wanted release can be brought in:

@@ -176,7 +176,8 @@ def _test(words: argparse.Namespace) -> int:
 
 def _make_room(keep: bool, progress: Progress) -> None:
     """The network for the tests, without the hosts of a run that was cut off, whose repository may
-    be another one."""
+    be another one.
+    """
     with teardown.exclusive(_TEST_LAB):
         if not keep and record.load(_TEST_LAB):
             with progress.step("removing what an earlier ./lab test left"):

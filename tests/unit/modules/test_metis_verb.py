@@ -35,7 +35,7 @@ def _ids(asked: dict[str, Any], known: dict[str, dict[str, Any]]) -> list[str]:
 def _error(asked: dict[str, Any], known: dict[str, dict[str, Any]]) -> str:
     request = metis_verb.request(asked, known)
     # With no instances in it, a verb that overlooks the error has nothing to act on.
-    assert list(request) == ["error"]
+    assert list(request) == ["error", "org"]
     error = request["error"]
     assert isinstance(error, str)
     assert error

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
 
-from _modules import metis_fleet
+import pytest
+
+from _modules import metis_fleet, metis_journal, metis_lock, metis_run, metis_secrets
+from _states import metis
+from tests.unit import orgs
 
 Answer = dict[str, Any]
 State = dict[str, Any]
@@ -20,6 +25,28 @@ def returned(value: Any) -> Answer:
 def gone(how: str) -> Answer:
     """A host that did not answer."""
     return {"answer": how, "retcode": None, "return": None}
+
+
+def begun(
+    functions: dict[str, Any], opts: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wire what a run of a verb writes down, below a folder of the test.
+
+    The lock is nobody's: a test runs phases of several runs, and its process has not ended.
+    """
+    modules = (metis_run, metis_journal, metis_lock, metis_secrets)
+    functions |= orgs.by_salts_name(*modules)
+    functions["metis_lock.take"] = lambda org, holder: dict.fromkeys(("file", "held", "before"))
+    opts |= {"pki_dir": str(folder), "log_file": str(folder / "log")}
+    chunk = {"state": "metis", "name": "the last", "__sls__": "metis.deploy"}
+    monkeypatch.setattr(metis, "__low__", chunk, raising=False)
+    monkeypatch.setattr(metis, "__lowstate__", [chunk], raising=False)
+
+
+def problems(done: State) -> list[str]:
+    """What a phase that failed says is wrong, line by line."""
+    told: list[str] = done["comment"].split("\nreason: ")[0].splitlines()
+    return told
 
 
 def states(*own: State, instances: list[dict[str, Any]] | None = None) -> Answer:

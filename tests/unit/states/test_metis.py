@@ -11,10 +11,21 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
-from _modules import metis_host, metis_run
+from _modules import metis_host, metis_journal, metis_lock, metis_run, metis_secrets
 from _states import metis
 from tests.unit import orgs
-from tests.unit.states.fleet import Answer, Fleet, State, gone, instance, returned, state, states
+from tests.unit.states.fleet import (
+    Answer,
+    Fleet,
+    State,
+    begun,
+    gone,
+    instance,
+    problems,
+    returned,
+    state,
+    states,
+)
 
 ROLES = ["consul", "carrier", "admin", "ice_via", "data", "compute"]
 
@@ -48,6 +59,8 @@ def configure_loader_modules(
     opts: dict[str, Any],
     asked: dict[str, Any],
     known: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> dict[ModuleType, dict[str, Any]]:
     pure = orgs.wired()
     functions = next(iter(pure.values()))["__salt__"]
@@ -57,11 +70,12 @@ def configure_loader_modules(
         "metis_orgs.release": lambda name: orgs.RELEASE,
         "metis_store.fill": shelf.fill,
     }
-    functions |= orgs.by_salts_name(metis_run)
     asked["metis"] = {"orgs": known}
     own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
+    begun(functions, opts, tmp_path, monkeypatch)
     own["__states__"] = {"metis_store.served": shelf.served}
-    return pure | {metis: own, metis_run: own}
+    modules = (metis, metis_run, metis_journal, metis_lock, metis_secrets)
+    return pure | dict.fromkeys(modules, own)
 
 
 @pytest.fixture
@@ -70,11 +84,6 @@ def guarded(known: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Callable[
     known["acme"] = {"file": "/pillar/orgs/acme.sls", **orgs.built(orgs.org_file())}
     monkeypatch.setattr(metis.atexit, "register", lambda function: None)
     return lambda: metis.guarded("guard")
-
-
-def _words(done: State) -> list[str]:
-    lines: list[str] = done["comment"].splitlines()
-    return lines
 
 
 # A release
@@ -88,7 +97,7 @@ def test_only_a_verb_that_goes_to_a_release_may_be_told_one(
     assert done["result"] is False
     assert "metis.upgrade and metis.rollback alone" in done["comment"]
     assert fleet.jobs == []
-    assert metis.guarded("guard", release=True)["result"] is True
+    assert metis.guarded("guard", takes=["release"])["result"] is True
 
 
 # The store
@@ -174,8 +183,8 @@ def test_a_store_that_lacks_something_ends_the_verb_before_a_host_is_touched(
     guarded()
     done = metis.stored("stored")
     assert done["result"] is False
-    *problems, advice = _words(done)
-    assert problems == shelf.filled["problems"]
+    *told, advice = problems(done)
+    assert told == shelf.filled["problems"]
     assert advice.startswith("no host was touched")
     assert metis.reached("next", "configured", ROLES)["comment"].startswith("not tried")
     assert fleet.acted() == []
@@ -187,7 +196,7 @@ def test_a_server_that_does_not_run_ends_the_verb(
     shelf.server |= {"result": False, "comment": "metis-store.service: bind() failed"}
     guarded()
     done = metis.served("served")
-    assert (done["result"], done["comment"]) == (False, "metis-store.service: bind() failed")
+    assert (done["result"], problems(done)) == (False, ["metis-store.service: bind() failed"])
     assert metis.reached("next", "configured", ROLES)["comment"].startswith("not tried")
     assert fleet.acted() == []
 
@@ -223,7 +232,7 @@ def test_a_faulty_file_stops_a_verb_before_any_host_is_asked(
     known["acme"] |= orgs.built(file)
     done = guarded()
     assert done["result"] is False
-    first, *faults = _words(done)
+    first, *faults = problems(done)
     assert first.startswith("/pillar/orgs/acme.sls has 3 faults")
     assert len(faults) == 3
     assert fleet.jobs == []
@@ -273,16 +282,16 @@ def test_a_host_that_does_not_answer_well_ends_the_verb(
     fleet.on("h2", "metis_host.ready", answer)
     done = guarded()
     assert done["result"] is False
-    assert len(_words(done)) == 1
+    assert len(problems(done)) == 1
     for word in words:
         assert word in done["comment"]
-    assert f"FAILED  {done['comment']}" in capsys.readouterr().err
+    assert f"FAILED  {problems(done)[0]}" in capsys.readouterr().err
 
 
 def test_all_hosts_that_do_not_answer_are_named(guarded: Callable[[], State], fleet: Fleet) -> None:
     fleet.on("h1", "metis_host.ready", gone("silent"))
     fleet.on("h4", "metis_host.ready", gone("missing"))
-    assert [line[:2] for line in _words(guarded())] == ["h1", "h4"]
+    assert [line[:2] for line in problems(guarded())] == ["h1", "h4"]
 
 
 def test_after_a_failed_guard_nothing_is_tried(
@@ -312,15 +321,19 @@ def test_a_master_without_the_pillar_is_told_where_to_look(
 def test_a_master_that_takes_no_job_fails_the_phase_and_no_more(
     guarded: Callable[[], State], fleet: Fleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    guarded()
-    fleet.function.side_effect = CommandExecutionError("the Salt master does not take jobs: x")
-    for done in (
-        metis.reached("consul runs", "running", ["consul"]),
-        metis.passing("all"),
-        guarded(),
+    away = CommandExecutionError("the Salt master does not take jobs: x")
+    usual = fleet.function.side_effect
+    for phase in (
+        lambda: metis.reached("consul runs", "running", ["consul"]),
+        lambda: metis.passing("all"),
+        guarded,
     ):
+        fleet.function.side_effect = usual
+        guarded()
+        fleet.function.side_effect = away
+        done = phase()
         assert done["result"] is False
-        assert done["comment"] == "the Salt master does not take jobs: x"
+        assert problems(done) == ["the Salt master does not take jobs: x"]
     assert "FAILED  the Salt master does not take jobs: x" in capsys.readouterr().err
 
 
@@ -424,7 +437,7 @@ def test_a_failed_state_is_told_with_host_state_and_cause(
     )
     done = metis.reached("carrier runs", "running", ["carrier"])
     assert done["result"] is False
-    assert done["comment"] == f"h1: carrier passes: {cause}"
+    assert problems(done) == f"h1: carrier passes: {cause}".splitlines()
     # What was done before it failed was done.
     assert done["changes"] == {"h1": ["the file"]}
     said = capsys.readouterr().err
@@ -445,7 +458,7 @@ def test_a_state_whose_module_is_missing_is_told_by_its_name(
     answer["return"]["mysql_user_|-the account_|-x_|-present"] = missing
     fleet.on("h1", "metis_host.reach", answer)
     done = metis.reached("configured", "configured", ["carrier"])
-    assert done["comment"] == "h1: the account: State 'mysql_user.present' was not found"
+    assert problems(done) == ["h1: the account: State 'mysql_user.present' was not found"]
 
 
 def test_a_run_that_says_only_by_its_code_that_it_failed_is_a_failure(
@@ -454,7 +467,7 @@ def test_a_run_that_says_only_by_its_code_that_it_failed_is_a_failure(
     guarded()
     fleet.on("h1", "metis_host.reach", states(state("the file")) | {"retcode": 2})
     done = metis.reached("configured", "configured", ["carrier"])
-    assert (done["result"], done["comment"]) == (False, "h1 failed with exit code 2")
+    assert (done["result"], problems(done)) == (False, ["h1 failed with exit code 2"])
 
 
 def test_a_busy_host_is_told_of_now_and_then(
@@ -560,7 +573,7 @@ def test_a_restart_that_fails_leaves_the_others_up(
     fleet.on("h2", "metis_host.reach", failed)
     done = metis.reached("consul runs", "running", ["consul"])
     assert done["result"] is False
-    assert done["comment"] == "h2: consul has its peers: 2 of 3 peers"
+    assert problems(done) == ["h2: consul has its peers: 2 of 3 peers"]
     assert fleet.acted() == [["h1"], ["h2"]]
 
 
@@ -572,7 +585,7 @@ def test_what_was_brought_up_must_be_healthy(guarded: Callable[[], State], fleet
     fleet.on("h1", "metis_host.reach", states(instances=[wrong, other]))
     done = metis.reached("consul runs", "running", ["consul"])
     assert done["result"] is False
-    assert done["comment"] == ("consul@h1: it does not listen on tcp port 8600\nthe journal")
+    assert problems(done) == ["consul@h1: it does not listen on tcp port 8600", "the journal"]
 
 
 def test_who_is_down_comes_before_who_is_restarted(
@@ -694,7 +707,7 @@ def test_what_is_not_healthy_is_named_with_its_cause(
     fleet.on("h4", "metis_instance.status", returned([wrong, *WELL["h4"][1:]]))
     done = metis.passing("all")
     assert done["result"] is False
-    assert done["comment"] == "data@h4:8700: dataService_x is critical\nthe journal"
+    assert problems(done) == ["data@h4:8700: dataService_x is critical", "the journal"]
 
 
 def test_what_the_verb_was_not_asked_for_need_not_be_healthy(

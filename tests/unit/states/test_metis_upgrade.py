@@ -11,10 +11,29 @@ from unittest.mock import create_autospec
 
 import pytest
 
-from _modules import metis_deployed, metis_host, metis_orgs, metis_run, metis_secrets
+from _modules import (
+    metis_deployed,
+    metis_host,
+    metis_journal,
+    metis_lock,
+    metis_orgs,
+    metis_run,
+    metis_secrets,
+)
 from _states import metis, metis_upgrade
 from tests.unit import orgs
-from tests.unit.states.fleet import Answer, Fleet, State, gone, instance, returned, state, states
+from tests.unit.states.fleet import (
+    Answer,
+    Fleet,
+    State,
+    begun,
+    gone,
+    instance,
+    problems,
+    returned,
+    state,
+    states,
+)
 
 OLD, NEW = "0.3.0", "0.4.0"
 HOSTS = {
@@ -105,7 +124,6 @@ def opts(tmp_path: Path) -> dict[str, Any]:
         "test": False,
         "module_dirs": [],
         "states_dirs": [],
-        "pki_dir": str(tmp_path),
     }
 
 
@@ -143,7 +161,7 @@ def configure_loader_modules(
 ) -> dict[ModuleType, dict[str, Any]]:
     pure = orgs.wired()
     functions = next(iter(pure.values()))["__salt__"]
-    functions |= orgs.by_salts_name(metis_run, metis_secrets) | {
+    functions |= {
         "metis_fleet.run": hosts.function,
         "metis_host.fingerprint": metis_host.fingerprint,
         "metis_orgs.release": create_autospec(metis_orgs.release, side_effect=releases.get),
@@ -156,14 +174,10 @@ def configure_loader_modules(
     known = {"acme": {"file": str(file)}}
     asked["metis"] = {"orgs": known}
     own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
+    begun(functions, opts, tmp_path, monkeypatch)
     monkeypatch.setattr(metis.atexit, "register", lambda function: None)
-    return pure | {
-        metis: own,
-        metis_run: own,
-        metis_upgrade: own,
-        metis_secrets: own,
-        metis_deployed: own,
-    }
+    modules = (metis, metis_run, metis_upgrade, metis_secrets, metis_deployed)
+    return pure | dict.fromkeys((*modules, metis_journal, metis_lock), own)
 
 
 @pytest.fixture
@@ -186,8 +200,10 @@ ROLES = (["consul"], ["carrier"], ["admin"], ["data", "compute"])
 
 def _verb(back: bool = False) -> list[State]:
     """Run the phases as the verb's SLS does, up to the first that fails."""
+    low = vars(metis)["__low__"]
+    low["__sls__"] = "metis.rollback" if back else "metis.upgrade"
     phases: list[Callable[[], State]] = [
-        lambda: metis.guarded("guard", release=True),
+        lambda: metis.guarded("guard", takes=["release"]),
         lambda: metis_upgrade.prepared("prepared", back=back),
         lambda: metis_upgrade.laid_down("laid down"),
         *(lambda roles=roles: metis_upgrade.switched("switched", roles) for roles in ROLES),
@@ -360,13 +376,14 @@ def test_what_a_run_that_was_cut_off_told_a_host_is_waited_for(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(metis_upgrade.time, "sleep", pauses.append)
+    monkeypatch.setattr(metis.time, "sleep", pauses.append)
+    hosts.on("h2", "metis_host.ready", returned({"busy": "1"}))
     hosts.on("h2", "saltutil.is_running", returned([{"jid": "1"}]), returned([]))
     assert _verb()[-1]["result"] is True
     assert len(pauses) == 1
-    monkeypatch.setattr(metis_upgrade, "_BUSY", -1)
+    monkeypatch.setattr(metis, "_BUSY", -1)
     hosts.on("h2", "saltutil.is_running", returned([{"jid": "1"}]))
-    assert _verb()[-1]["comment"] == "h2 works on what another run told it"
+    assert problems(_verb()[-1]) == ["h2 works on what another run told it"]
 
 
 @pytest.mark.usefixtures("deployed")
@@ -430,7 +447,7 @@ def test_another_release_than_the_file_wants_is_refused(asked: dict[str, Any]) -
 @pytest.mark.usefixtures("deployed")
 def test_a_release_that_is_not_complete_is_refused(hosts: Hosts, incomplete: list[str]) -> None:
     incomplete.append("release names 0.4.0, whose artifact carrier has no checksum")
-    assert _verb()[-1]["comment"] == incomplete[0]
+    assert problems(_verb()[-1]) == incomplete
     assert hosts.acted() == []
 
 
@@ -480,7 +497,7 @@ def test_a_deploy_puts_on_record_what_it_deploys(
     asked: dict[str, Any], opts: dict[str, Any]
 ) -> None:
     _wants(asked, OLD)
-    metis.guarded("guard", release=True)
+    metis.guarded("guard", takes=["release"])
     opts["test"] = True
     told = metis_upgrade.settled("settled")
     assert _record() == {}
@@ -497,7 +514,7 @@ def test_a_deploy_puts_on_record_what_it_deploys(
 def test_a_deploy_says_that_another_release_is_wanted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    metis.guarded("guard", release=True)
+    metis.guarded("guard", takes=["release"])
     done = metis_upgrade.settled("settled")
     assert (done["result"], done["changes"]) == (True, {})
     assert "release 0.4.0 is wanted (line 2 of" in done["comment"]
@@ -508,7 +525,7 @@ def test_a_deploy_says_that_another_release_is_wanted(
 def test_after_a_failed_guard_nothing_is_tried(hosts: Hosts, asked: dict[str, Any]) -> None:
     _wants(asked, NEW)
     hosts.on("h1", "metis_host.ready", gone("silent"))
-    metis.guarded("guard", release=True)
+    metis.guarded("guard", takes=["release"])
     hosts.jobs.clear()
     for done in (
         metis_upgrade.settled("x"),

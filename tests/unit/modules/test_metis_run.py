@@ -1,0 +1,188 @@
+"""What every phase of a verb goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from _modules import metis_journal, metis_lock, metis_run, metis_secrets, metis_verb
+from tests.unit import orgs
+from tests.unit.states.fleet import State, gone
+
+MODULES = (metis_run, metis_journal, metis_lock, metis_secrets, metis_verb)
+FIRST, LAST = "consul runs", "all passes"
+
+
+@pytest.fixture
+def opts(tmp_path: Path) -> dict[str, Any]:
+    return {"test": False, "pki_dir": str(tmp_path), "log_file": str(tmp_path / "master")}
+
+
+@pytest.fixture
+def configure_loader_modules(opts: dict[str, Any]) -> dict[ModuleType, dict[str, Any]]:
+    own = {"__salt__": orgs.by_salts_name(*MODULES), "__opts__": opts, "__context__": {}}
+    own["__pillar__"] = {"org": "acme", "roles": ["consul"], "metis": {"orgs": {}}}
+    return dict.fromkeys(MODULES, own)
+
+
+@pytest.fixture
+def run(configure_loader_modules: dict[ModuleType, dict[str, Any]]) -> metis_run.Run:
+    """A run of metis.deploy that has its journal and its lock."""
+    metis_run.begin("deploy", [FIRST, LAST])
+    metis_run.keep_journal("acme")
+    assert metis_run.lock() == []
+    return metis_run.now()
+
+
+def _good(name: str) -> State:
+    return metis_run.state(name)
+
+
+def _failed(name: str) -> State:
+    return metis_run.fail(metis_run.state(name), ["h1: consul runs: it does not\nthe journal"])
+
+
+def _phase(function: Callable[..., State], name: str = FIRST) -> State:
+    return metis_run.phase(function, name, [], {})
+
+
+def _events(run: metis_run.Run) -> list[str]:
+    return [entry["event"] for entry in metis_journal.read(run["id"])]
+
+
+def test_a_run_whose_phases_held_is_done_and_lets_go_of_the_lock(run: metis_run.Run) -> None:
+    assert _phase(_good)["result"] is True
+    holder = metis_lock.holder("acme")
+    assert holder
+    assert holder["run"] == run["id"]
+    assert metis_journal.runs()[0]["result"] == "running"
+    assert _phase(_good, LAST)["result"] is True
+    assert _events(run) == ["begin", *(["phase", "phase-end"] * 2), "end"]
+    assert metis_journal.runs()[0] | {"result": "done", "reason": ""} == metis_journal.runs()[0]
+    assert metis_lock.holder("acme") is None
+
+
+def test_a_phase_that_failed_says_why_and_how_to_go_on(run: metis_run.Run) -> None:
+    done = _phase(_failed)
+    assert done["result"] is False
+    assert done["reason"] == "failed"
+    assert done["comment"].splitlines() == [
+        "h1: consul runs: it does not",
+        "the journal",
+        "reason: failed",
+        f"all of it: salt-run metis.report run={run['id']}",
+        "once that is mended, go on with",
+        '  salt-run state.orchestrate metis.deploy pillar=\'{"org": "acme", "roles": ["consul"]}\'',
+    ]
+    assert metis_lock.holder("acme") is None
+    known = metis_journal.runs()[0]
+    assert (known["result"], known["reason"]) == ("failed", "failed")
+    (end,) = [e for e in metis_journal.read(run["id"]) if e["event"] == "phase-end"]
+    assert end["problems"] == "h1: consul runs: it does not\nthe journal"
+
+
+def test_nothing_is_tried_after_a_phase_that_failed(run: metis_run.Run) -> None:
+    # Salt itself ends a run there, but not a dry run.
+    _phase(_failed)
+    tried: list[str] = []
+
+    def phase(name: str) -> State:
+        tried.append(name)
+        return _good(name)
+
+    done = _phase(phase, LAST)
+    assert done["result"] is False
+    assert "not tried" in done["comment"]
+    assert tried == []
+    assert _events(run)[-1] == "end"
+
+
+def test_hosts_that_do_not_answer_are_the_reason(run: metis_run.Run) -> None:
+    def phase(name: str) -> State:
+        answers = {"h1": gone("silent")}
+        return metis_run.fail(metis_run.state(name), metis_run.problems(answers, 60, (dict,)))
+
+    done = _phase(phase)
+    assert done["reason"] == "hosts-missing"
+    assert "h1 does not answer" in done["comment"]
+    (host,) = [e for e in metis_journal.read(run["id"]) if e["event"] == "host"]
+    assert (host["host"], host["answer"]) == ("h1", "silent")
+
+
+def test_a_reason_that_is_given_stays(run: metis_run.Run) -> None:
+    done = _phase(lambda name: metis_run.fail(_good(name), ["no"], "invalid-input"))
+    assert done["reason"] == "invalid-input"
+    assert "reason: invalid-input" in done["comment"]
+
+
+@pytest.mark.parametrize("error", [CommandExecutionError("the master is away"), KeyError("x")])
+def test_no_exception_gets_to_the_operator(run: metis_run.Run, error: Exception) -> None:
+    def phase(name: str) -> State:
+        raise error
+
+    done = _phase(phase)
+    assert done["result"] is False
+    assert "Traceback" not in done["comment"]
+    expected = "KeyError in consul runs" if isinstance(error, KeyError) else "the master is away"
+    assert done["comment"].startswith(expected)
+
+
+def test_an_interrupted_run_is_called_that(run: metis_run.Run) -> None:
+    def phase(name: str) -> State:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _phase(phase)
+    assert metis_journal.runs()[0]["result"] == "interrupted"
+    assert metis_lock.holder("acme") is None
+
+
+def test_a_second_run_is_told_whose_the_lock_is(run: metis_run.Run) -> None:
+    mine = dict(run)
+    metis_run.begin("stop", [FIRST])
+    metis_run.keep_journal("acme")
+    (problem,) = metis_run.lock()
+    assert problem.startswith(f"acme is locked by metis.deploy of {metis_run._user()} (process ")
+    assert mine["id"] in problem
+    assert "salt-run metis.unlock org=acme" in problem
+    metis_lock.release(mine["lock"])
+
+
+def test_a_run_that_lost_its_lock_goes_no_further(run: metis_run.Run) -> None:
+    metis_lock.forget("acme")
+    done = _phase(_good)
+    assert (done["result"], done["reason"]) == (False, "locked")
+
+
+def test_the_lock_of_a_run_that_was_cut_off_is_taken_over_and_that_is_said(
+    run: metis_run.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = (tmp_path / "metis/locks/acme").read_text()
+    metis_lock.release(run["lock"])
+    (tmp_path / "metis/locks/acme").write_text(left)
+    metis_run.begin("deploy", [FIRST])
+    assert metis_run.now()["org"] == ""
+    metis_run.keep_journal("acme")
+    assert metis_run.lock() == []
+    assert f"run {run['id']}, begun" in capsys.readouterr().err
+    metis_lock.release(metis_run.now()["lock"])
+
+
+def test_a_journal_that_cannot_be_written_ends_no_verb(
+    run: metis_run.Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(vars(metis_run)["__salt__"], "metis_journal.write", full)
+    assert _phase(_good)["result"] is True
+    assert _phase(_good, LAST)["result"] is True
+    said = capsys.readouterr().err
+    assert said.count("the journal of this run ends here: ") == 1
+    assert "No space left" in said
+    assert metis_lock.holder("acme") is None
