@@ -6,6 +6,7 @@ something, is ``metis_run``.
 """
 
 import atexit
+import contextvars
 import functools
 import gc
 import time
@@ -44,7 +45,9 @@ def _leave_returners() -> None:
 def _phase(function: Callable[..., State]) -> Callable[..., State]:
     @functools.wraps(function)
     def phase(name: str, *args: Any, **kwargs: Any) -> State:
-        return __salt__["metis_run.phase"](function, name, args, kwargs)
+        # Salt finds a state module's __states__ by the context that calls it.
+        own = functools.partial(contextvars.copy_context().run, function)
+        return __salt__["metis_run.phase"](own, name, args, kwargs)
 
     return phase
 
