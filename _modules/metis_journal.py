@@ -66,7 +66,7 @@ def write(org: str, run: str, event: str, entry: Entry) -> None:
     run
         The run.
     event
-        ``begin``, ``plan``, ``phase``, ``host``, ``told``, ``phase-end`` or ``end``.
+        ``begin``, ``plan``, ``phase``, ``host``, ``told``, ``versions``, ``phase-end`` or ``end``.
     entry
         What belongs to it; readable as JSON.
     """

@@ -247,6 +247,8 @@ def _reported_lines(known: dict[str, Any], entries: list[dict[str, Any]]) -> lis
                 did = f"{entry['changed']} of {entry['states']} states changed"
                 did += f", {entry['failed']} failed" * bool(entry["failed"])
             lines.append(f"    {entry['host']}: {did}")
+        elif entry["event"] == "versions":
+            lines += [f"    {name}: runs {v}" for name, v in entry["instances"].items() if v]
     return lines
 
 

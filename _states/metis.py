@@ -305,5 +305,7 @@ def passing(name: str, timeout: float = 60) -> State:
             )
     if problems:
         return __salt__["metis_run.fail"](ret, problems)
+    versions = {name: seen[name]["version"] for name in sorted(wanted)}
+    __salt__["metis_run.note"]("versions", instances=versions)
     __salt__["metis_run.say"](f"{len(wanted)} instances run, are registered and pass")
     return ret | {"comment": f"{len(wanted)} instances: {', '.join(sorted(wanted))}"}

@@ -56,6 +56,7 @@ def _failed(name: str) -> State:
 
 def _changed(name: str) -> State:
     metis_run.note("host", host="h2", answer="returned", states=9, changed=2, failed=0)
+    metis_run.note("versions", instances={"consul@h2": "1.10.4", "ice_via@h2": None})
     return metis_run.state(name) | {"changes": {"h2": ["a file", "a unit"]}}
 
 
@@ -93,6 +94,8 @@ def test_a_report_tells_phases_hosts_and_what_went_wrong(began: Callable[[], str
     assert "with roles consul" in lines[1]
     assert lines[2].startswith("  failed (hosts-missing), 0.")
     assert "    h2: 2 of 9 states changed" in lines
+    assert "    consul@h2: runs 1.10.4" in lines
+    assert not any("ice_via" in line for line in lines)
     (held,) = [line for line in lines if line.startswith("held")]
     assert "consul runs (2 changes, 0." in held
     place = next(n for n, line in enumerate(lines) if line.startswith("FAILED"))

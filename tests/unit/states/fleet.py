@@ -75,6 +75,7 @@ def instance(name: str, **others: Any) -> dict[str, Any]:
     """An instance as its host sees it."""
     role = name.partition("@")[0]
     own = {"id": name, "role": role, "state": "running", "since": 2000.0, "drift": []}
+    own["version"] = "0.3.0"
     own |= {"healthy": True, "cause": ""} | others
     return own | {"explained": f"{own['cause']}\nthe journal" if own["cause"] else ""}
 
