@@ -158,10 +158,11 @@ def form(data: Any) -> dict[str, Any]:
 
         salt-run salt.cmd metis_orgs.form '{"metis": {}}'
     """
-    if "metis_orgfile.read" not in __salt__:
+    if not {"metis_orgfile.read", "metis_progress.shown"} <= set(__salt__):
         raise salt.exceptions.CommandExecutionError(
-            "the master's Python lacks pydantic or zxcvbn: run salt-pip install pydantic zxcvbn "
-            "with the versions of requirements/salt.txt, then systemctl restart salt-master"
+            "the master's Python lacks pydantic, rich or zxcvbn: run salt-pip install pydantic "
+            "rich zxcvbn with the versions of requirements/salt.txt, then systemctl restart "
+            "salt-master"
         )
     found: dict[str, Any] = __salt__["metis_orgfile.read"](data)
     return found

@@ -248,10 +248,10 @@ def _obtain(artifact: Data, name: str, waiting: Path, say: Callable[[str], None]
         )
     __salt__["metis_store.make_folder"](str(waiting))
     part = waiting.with_name(f".{waiting.name}.part")
-    progress = __salt__["metis_store.progress"](name, say)
-    __salt__["metis_artifact.fetch_unchecked"](
-        str(waiting), artifact["sources"], part=str(part), progress=progress
-    )
+    with __salt__["metis_progress.shown"](say) as follow:
+        __salt__["metis_artifact.fetch_unchecked"](
+            str(waiting), artifact["sources"], part=str(part), progress=follow(name)
+        )
 
 
 def _unknown(release: Data, name: str) -> Data:

@@ -38,8 +38,6 @@ Say = Callable[[str], None]
 ROOT = "/var/lib/metis-store"
 # Downloads at once.
 WORKERS = 4
-# Seconds between two lines about a download that takes long.
-PATIENCE = 5.0
 # Seconds for another run that fills the store.
 LOCK_TIMEOUT = 3600
 
@@ -403,6 +401,7 @@ class _Filling:
         self._release = release
         self._say = say
         self._lock = threading.Lock()
+        self._follow: Callable[[str], Any]
 
     def told(self, artifacts: dict[str, Data], found: dict[str, str]) -> Data:
         """What a real run would do, as far as that can be known without asking anybody."""
@@ -424,7 +423,9 @@ class _Filling:
         changes: Data = {}
         problems: list[str] = []
         begun = time.monotonic()
-        with ThreadPoolExecutor(WORKERS) as pool:
+        shown = __salt__["metis_progress.shown"](self._say)
+        with shown as follow, ThreadPoolExecutor(WORKERS) as pool:
+            self._follow = follow
             # Salt knows by the context whose __salt__ it is; a thread has none of its own.
             running = {
                 name: pool.submit(contextvars.copy_context().run, self._one, name, artifact)
@@ -441,7 +442,8 @@ class _Filling:
         if changes:
             size = sum(Path(path(stored)).stat().st_size for stored in changes)
             took = time.monotonic() - begun
-            self._say(f"fetched {len(changes)} artifacts, {_size(size)} in {took:.1f} s")
+            told = __salt__["metis_progress.size"](size)
+            self._say(f"fetched {len(changes)} artifacts, {told} in {took:.1f} s")
         return {"changes": changes, "problems": problems}
 
     def _unpinned(self, name: str) -> str:
@@ -497,63 +499,13 @@ class _Filling:
         return True
 
     def _download(self, name: str, artifact: Data, sha256: str, target: Path) -> None:
-        told = progress(name, self._say)
+        told = self._follow(name)
         # What a wrong checksum in the release file left is of another file.
         part = Path(root(), "parts", f"{artifact['stored'].replace('/', '+')}.{sha256[:12]}")
-        __salt__["metis_artifact.fetch"](
-            str(target), artifact["sources"], sha256, part=str(part), progress=told
-        )
-        self._say(told.ended(target.stat().st_size))
-
-
-def progress(name: str, say: Say) -> "Progress":
-    """
-    What says every few seconds how far a download is, for ``metis_artifact.fetch``.
-
-    name
-        What is fetched.
-    say
-        Called with a line for the operator.
-    """
-    return Progress(name, say)
-
-
-class Progress:
-    """Says every few seconds how far a download is."""
-
-    def __init__(self, name: str, say: Say) -> None:
-        """Begin.
-
-        name
-            What is fetched.
-        say
-            Called with a line for the operator.
-        """
-        self._name = name
-        self._say = say
-        self._begun = self._told = time.monotonic()
-        self._then: int | None = None
-
-    def __call__(self, have: int, total: int | None) -> None:
-        """Be told how far it is: bytes that are there, and that there will be."""
-        now = time.monotonic()
-        if self._then is None:
-            self._then = have
-        if now - self._told >= PATIENCE:
-            rate = max(0, have - self._then) / (now - self._told)
-            self._told, self._then = now, have
-            of = f" of {_size(total)} ({100 * have // total} %)" if total else ""
-            self._say(f"  {self._name}: {_size(have)}{of}, {_size(rate)}/s")
-
-    def ended(self, size: int) -> str:
-        """Say how long it took."""
-        took = time.monotonic() - self._begun
-        return f"  {self._name}: {_size(size)} in {took:.1f} s, {_size(size / max(took, 0.001))}/s"
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
+        try:
+            __salt__["metis_artifact.fetch"](
+                str(target), artifact["sources"], sha256, part=str(part), progress=told
+            )
+        finally:
+            told.gone()
+        told.ended(target.stat().st_size)

@@ -14,6 +14,7 @@ from _modules import (
     metis_config,
     metis_deployed,
     metis_orgfile,
+    metis_progress,
     metis_release,
     metis_releasefile,
     metis_topology,
@@ -144,7 +145,7 @@ def wired() -> dict[ModuleType, dict[str, Any]]:
         metis_topology,
         metis_verb,
     )
-    functions = by_salts_name(*pure)
+    functions = by_salts_name(*pure, metis_progress)
     # No store, no pins.
     functions["metis_pins.merged"] = lambda release: release
     wired: dict[ModuleType, dict[str, Any]] = {module: {"__salt__": functions} for module in pure}

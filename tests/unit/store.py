@@ -14,6 +14,7 @@ from _modules import (
     metis_bundle,
     metis_orgs,
     metis_pins,
+    metis_progress,
     metis_release,
     metis_releasefile,
     metis_store,
@@ -82,7 +83,7 @@ def wired(store: Store, pillar_root: Path) -> dict[ModuleType, dict[str, Any]]:
     pure = orgs.wired()
     modules = (metis_artifact, metis_bundle, metis_orgs, metis_pins, metis_release, metis_store)
     functions = next(iter(pure.values()))["__salt__"]
-    functions |= orgs.by_salts_name(*modules, metis_releasefile)
+    functions |= orgs.by_salts_name(*modules, metis_progress, metis_releasefile)
 
     def plain(name: str) -> Any:
         file = pillar_root / "releases" / f"{name}.yaml"

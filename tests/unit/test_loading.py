@@ -78,13 +78,20 @@ def test_salt_shows_what_a_runner_returns_by_its_outputter(opts: dict[str, Any])
     assert salt.output.out_format(returned, "metis_table", opts) == "A\n1"
 
 
-@pytest.mark.parametrize("library", ["pydantic", "zxcvbn"])
-def test_a_minion_without_what_checks_the_form_has_the_other_modules(
-    opts: dict[str, Any], monkeypatch: pytest.MonkeyPatch, library: str
+@pytest.mark.parametrize(
+    ("library", "function"),
+    [
+        ("pydantic", "metis_orgfile.read"),
+        ("zxcvbn", "metis_orgfile.read"),
+        ("rich", "metis_progress.shown"),
+    ],
+)
+def test_a_minion_without_what_the_master_needs_has_the_other_modules(
+    opts: dict[str, Any], monkeypatch: pytest.MonkeyPatch, library: str, function: str
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     loaded = salt.loader.minion_mods(opts)
-    assert "metis_orgfile.read" not in loaded
+    assert function not in loaded
     assert "metis_unit.facts" in loaded
     assert "metis_topology.build" in loaded
-    assert library in loaded.missing_fun_string("metis_orgfile.read")
+    assert library in loaded.missing_fun_string(function)

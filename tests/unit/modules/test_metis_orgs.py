@@ -441,12 +441,13 @@ def test_a_faulty_file_keeps_no_other_organization_from_its_pillar(roots: list[P
     assert metis_orgs.pillar("h1")["metis"]["org"] == "acme"
 
 
-def test_a_master_without_what_checks_the_form_is_told_what_to_install(
-    roots: list[Path], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("function", ["metis_orgfile.read", "metis_progress.shown"])
+def test_a_master_without_the_libraries_is_told_what_to_install(
+    roots: list[Path], monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     _write(roots[0], "acme", orgs.org_file())
-    monkeypatch.delitem(vars(metis_orgs)["__salt__"], "metis_orgfile.read")
-    with pytest.raises(CommandExecutionError, match=r"run salt-pip install pydantic zxcvbn"):
+    monkeypatch.delitem(vars(metis_orgs)["__salt__"], function)
+    with pytest.raises(CommandExecutionError, match=r"run salt-pip install pydantic rich zxcvbn"):
         metis_orgs.read()
 
 

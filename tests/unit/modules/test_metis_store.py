@@ -228,15 +228,3 @@ def test_the_server_listens_where_hosts_look(
 ) -> None:
     given = [{"address": address, "port": port} for address, port in stores]
     assert metis_store.listen(given) == wanted
-
-
-def test_a_long_download_is_told_every_few_seconds(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [100.0]
-    monkeypatch.setattr(metis_store.time, "monotonic", lambda: now[0])
-    told = metis_store.progress("carrier", store.say)
-    for second, have in enumerate(range(0, 10_000_000, 1_000_000)):
-        now[0] = 100.0 + second
-        told(have, 10_000_000)
-    assert store.said == ["  carrier: 5.0 MB of 10.0 MB (50 %), 1.0 MB/s"]

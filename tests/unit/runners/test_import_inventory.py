@@ -261,7 +261,9 @@ def test_a_master_without_what_checks_the_form_is_told_what_to_install(
 ) -> None:
     monkeypatch.delitem(vars(metis_orgs)["__salt__"], "metis_orgfile.read")
     text = _refused(str(path), roots)
-    assert text.startswith("nothing was written: the master's Python lacks pydantic or zxcvbn: run")
+    assert text.startswith(
+        "nothing was written: the master's Python lacks pydantic, rich or zxcvbn"
+    )
 
 
 # salt-run leaves root for the master's user, and what root made may be closed to that one.
