@@ -6,14 +6,17 @@ checksum of the whole file decides. requests checks the certificates of servers,
 from the environment (``HTTPS_PROXY``, ``NO_PROXY``).
 """
 
+import contextvars
 import hashlib
 import logging
 import os
 import random
 import re
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +39,8 @@ SLOWEST = (64 << 10, 60)
 # Bytes that make a cut download worth another round.
 WORTH = 1 << 20
 CHUNK = 1 << 20
-UNPACK_TIMEOUT = 300
+# Downloads of a host at once.
+WORKERS = 4
 
 # Called with the bytes that are there, and the bytes that there will be, where that is known.
 Progress = Callable[[int, int | None], None]
@@ -162,16 +166,24 @@ def _receive(
         os.fsync(file.fileno())
 
 
+# A minion has one connection to the master's file server.
+_SALT = threading.Lock()
+
+
 def _copy_from_salt(source: str, part: Path) -> None:
     """From the master's file server, which the minion speaks to anyway."""
-    # It knows no part of a file.
-    _drop(part)
+    # It knows no part of a file; a half from elsewhere is not given up for nothing.
+    whole = part.with_name(f"{part.name}.whole")
     try:
-        got = __salt__["cp.get_file"](source, str(part))
+        with _SALT:
+            got = __salt__["cp.get_file"](source, str(whole))
+        if not got:
+            raise _SourceError(f"{source}: the master's file server does not have it")
+        os.replace(whole, part)
     except salt.exceptions.SaltException as err:
         raise _SourceError(f"{source}: {err}") from err
-    if not got:
-        raise _SourceError(f"{source}: the master's file server does not have it")
+    finally:
+        whole.unlink(missing_ok=True)
 
 
 def fetch(
@@ -216,6 +228,48 @@ def fetch(
         salt demo1 metis_artifact.fetch /tmp/consul.zip '[https://...]' 2b2f...
     """
     _fetch(Path(path), sources, sha256, mode, part, progress, proxy)
+
+
+def fetch_all(store: dict[str, Any], wanted: dict[str, dict[str, str]]) -> dict[str, str]:
+    """
+    Download artifacts from the master's store, several at once. One that was cut off goes on where
+    it was, also in the next run.
+
+    store
+        As of ``sources``.
+    wanted
+        The absolute path of each, whose directory must exist, to its ``stored``, ``sha256`` and
+        ``mode``.
+
+    Returns the path of each that is not there in the end to the reason.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_artifact.fetch_all '{address: null, port: 8014}' '{}'
+    """
+
+    def one(path: str, artifact: dict[str, str]) -> None:
+        # What another file left is no part of this one.
+        part = Path(path).with_name(f".{Path(path).name}.{artifact['sha256'][:12]}")
+        found = sources(store, artifact["stored"])
+        # The master is near; a proxy is for what is far.
+        fetch(path, found, artifact["sha256"], artifact["mode"], str(part), proxy=False)
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        # Salt knows by the context whose __salt__ it is; a thread has none of its own.
+        running = {
+            path: pool.submit(contextvars.copy_context().run, one, path, artifact)
+            for path, artifact in wanted.items()
+        }
+    failed = {}
+    for path, future in running.items():
+        try:
+            future.result()
+        except salt.exceptions.CommandExecutionError as err:
+            failed[path] = str(err)
+    return failed
 
 
 def fetch_unchecked(
@@ -349,76 +403,3 @@ def _rounds(
         failed = 0 if size >= most + WORTH else failed + 1
         most = max(most, size)
     return errors
-
-
-def _mark(archive: str) -> Path:
-    return Path(archive).with_name(f".{Path(archive).name}.unpacked")
-
-
-def unpacked(archive: str, unpacks: str) -> str | None:
-    """
-    The checksum of the archive that was unpacked to its end, or ``None`` where none was.
-
-    archive
-        Its absolute path.
-    unpacks
-        The absolute path of a file that comes out of it.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt demo1 metis_artifact.unpacked /opt/.../consul.zip /opt/.../consul
-    """
-    mark = _mark(archive)
-    if not mark.is_file() or not os.path.isfile(unpacks):
-        return None
-    return mark.read_text("ascii").strip()
-
-
-def unpack(archive: str, into: str, sha256: str, unpacks: str) -> None:
-    """
-    Unpack an archive over what an older one left, and mark it when it is done.
-
-    archive
-        Its absolute path; a ``.zip``, or anything that ``tar`` reads.
-    into
-        The absolute path of a directory.
-    sha256
-        Of the archive; the mark says it.
-    unpacks
-        The absolute path of a file that comes out of it. It is removed first: a program that runs
-        cannot be written over, and goes on with what it has.
-
-    Raises ``CommandExecutionError`` where it cannot be unpacked, or that file does not come out.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt demo1 metis_artifact.unpack /opt/.../consul.zip /opt/.../0.3.0 2b2f... /opt/.../consul
-    """
-    _mark(archive).unlink(missing_ok=True)
-    Path(unpacks).unlink(missing_ok=True)
-    os.makedirs(into, mode=0o755, exist_ok=True)
-    if archive.endswith(".zip"):
-        try:
-            __salt__["archive.unzip"](archive, into, extract_perms=True)
-        except salt.exceptions.CommandExecutionError as err:
-            raise salt.exceptions.CommandExecutionError(
-                f"{archive} cannot be unpacked: {err}"
-            ) from err
-    else:
-        done = __salt__["cmd.run_all"](
-            ["tar", "--extract", "--no-same-owner", "--file", archive, "--directory", into],
-            python_shell=False,
-            timeout=UNPACK_TIMEOUT,
-            ignore_retcode=True,
-        )
-        if done["retcode"]:
-            raise salt.exceptions.CommandExecutionError(
-                f"{archive} cannot be unpacked: {done['stderr']}"
-            )
-    if not os.path.isfile(unpacks):
-        raise salt.exceptions.CommandExecutionError(f"{archive} does not hold {unpacks}")
-    _mark(archive).write_text(f"{sha256}\n", "ascii")

@@ -13,6 +13,8 @@ Data = dict[str, Any]
 
 # What a host must know of an artifact, whatever its processor.
 _KEYS = ("kind", "file", "unpacks")
+# Unpacked into a folder of its own, the first of the path of what it unpacks.
+_IN_A_FOLDER = ("wheelhouse",)
 
 
 def stored(release: str, artifact: Data) -> str:
@@ -101,8 +103,9 @@ def on_host(release: Data, role: str) -> dict[str, Data]:
     role
         The role.
 
-    Returns name to ``kind``, ``file``, ``unpacks``, and either ``sha256`` and ``stored``, or
-    ``builds``, which maps a processor to these two.
+    Returns name to ``kind``, ``file``, ``unpacks``, ``into`` (what it is unpacked into, below the
+    release's directory), and either ``sha256`` and ``stored``, or ``builds``, which maps a
+    processor to these two.
 
     CLI Example:
 
@@ -114,6 +117,8 @@ def on_host(release: Data, role: str) -> dict[str, Data]:
     for name, artifact in needed(release, [role]).items():
         own = {"sha256": artifact.get("sha256"), "stored": artifact["stored"]}
         facts: Data = {key: artifact.get(key) for key in _KEYS}
+        own_folder = artifact["kind"] in _IN_A_FOLDER
+        facts["into"] = artifact["unpacks"].partition("/")[0] if own_folder else ""
         cpu = artifact.get("cpu")
         if cpu:
             facts |= {"sha256": None, "stored": None, "builds": {}}

@@ -31,6 +31,19 @@ def test_a_highstate_puts_files_back(org: Organization) -> None:
     assert org.highstate("fleet3") == {}
 
 
+def test_a_highstate_puts_back_what_was_unpacked(org: Organization) -> None:
+    host = org.lab.host("fleet2")
+    site = "/opt/metis/admin/current/network"
+    before = host.run(["cat", f"{site}/index.html"]).stdout
+    host.run(["sh", "-c", f"echo defaced > {site}/index.html"])
+    told = org.highstate("fleet2", "test=True")
+    assert list(told) == ["admin_web of admin sandbox is unpacked"]
+    assert host.run(["cat", f"{site}/index.html"]).stdout == "defaced\n"
+    assert set(org.highstate("fleet2")) == set(told)
+    assert host.run(["cat", f"{site}/index.html"]).stdout == before
+    assert org.highstate("fleet2") == {}
+
+
 def test_a_deploy_registers_again_what_consul_lost(org: Organization) -> None:
     url = f"{CONSUL}/v1/agent/service/deregister/dataService_10.77.0.24_8700"
     requests.put(url, timeout=10).raise_for_status()

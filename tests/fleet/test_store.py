@@ -14,6 +14,7 @@ STORE = "/var/lib/metis-store"
 URL = f"http://{MASTER.address}:8014"
 STORED = "The release is in the master's store"
 SERVED = "The store is served"
+ON_HOSTS = "The artifacts of carrier sandbox are there"
 CARRIER = "sandbox/carrier"
 ON_HOST = "/opt/metis/carrier/releases/sandbox/carrier"
 
@@ -78,13 +79,13 @@ def test_a_damaged_file_is_refused_by_hosts_and_mended_by_the_next_deploy(
     _on_master(org, "sh", "-c", f"echo damage >> {STORE}/artifacts/{CARRIER}")
     assert _found(org)["carrier"] == "wrong"
     org.lab.host("fleet1").run(["rm", ON_HOST])
-    failed = org.highstate("fleet1")["The artifact carrier of sandbox is there"]
+    failed = org.highstate("fleet1")[ON_HOSTS]
     assert failed["result"] is False
     assert f"{URL}/{CARRIER}: has sha256" in failed["comment"]
     assert f"salt://{CARRIER}?saltenv=metis_store: has sha256" in failed["comment"]
     changes = org.changes("deploy")
     assert list(changes[STORED]) == [CARRIER]
-    assert "The artifact carrier of sandbox is there" in str(changes)
+    assert ON_HOSTS in str(changes)
     assert set(_found(org).values()) == {"right"}
     assert org.changes("deploy") == {}
 
@@ -94,7 +95,7 @@ def test_salt_s_file_server_helps_out_where_the_web_server_is_gone(org: Organiza
     with _stopped(org, "metis-store.service"):
         host.run(["rm", ON_HOST])
         changed = org.highstate("fleet1")
-        assert changed["The artifact carrier of sandbox is there"]["result"] is True
+        assert changed[ON_HOSTS]["result"] is True
         # A deploy has it served again.
         assert SERVED in org.changes("deploy")
     assert requests.get(f"{URL}/", timeout=10).text == "metis-store\n"
@@ -112,7 +113,7 @@ def test_a_master_without_a_network_deploys_from_a_bundle(org: Organization) -> 
         assert set(_found(org).values()) == {"right"}
         changes = org.changes("deploy")
         assert STORED not in changes
-        assert "The artifact carrier of sandbox is there" in str(changes)
+        assert ON_HOSTS in str(changes)
     _on_master(org, "rm", file)
     assert org.changes("deploy") == {}
     assert {row["health"] for row in org.status().values()} == {"healthy"}

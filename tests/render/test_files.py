@@ -66,23 +66,22 @@ def test_files_are_written_with_the_mode_that_they_should_have(
 def test_programs_find_every_file_that_they_read(
     matrix: Matrix, organization: str, host: str
 ) -> None:
-    made = {
-        chunk["name"]
-        for chunk in matrix.chunks(organization, host, "running")
-        if chunk["state"] in ("file", "metis_artifact", "metis_p2p_key")
+    chunks = matrix.chunks(organization, host, "running")
+    made = {chunk["name"] for chunk in chunks if chunk["state"] in ("file", "metis_p2p_key")}
+    made |= {
+        f"{chunk['directory']}/{artifact['file']}"
+        for chunk in chunks
+        if (chunk["state"], chunk["fun"]) == ("metis_artifact", "present")
+        for artifact in chunk["artifacts"].values()
     }
     # What tells that an archive was unpacked to its end.
     made |= {
         "/.".join(chunk["archive"].rsplit("/", 1)) + ".unpacked"
-        for chunk in matrix.chunks(organization, host, "running")
+        for chunk in chunks
         if chunk["fun"] == "unpacked"
     }
     # The last thing that the command makes which builds the fighters' environment.
-    made |= {
-        chunk["creates"]
-        for chunk in matrix.chunks(organization, host, "running")
-        if chunk["state"] == "cmd" and "creates" in chunk
-    }
+    made |= {chunk["creates"] for chunk in chunks if chunk["state"] == "cmd" and "creates" in chunk}
     for _, instance in _instances(matrix, organization, host):
         assert {file for files in instance["files"].values() for file in files} <= made
         assert list(instance["files"]) == instance["units"]

@@ -93,7 +93,9 @@ def test_every_artifact_of_a_release_is_fetched_and_used(matrix: Matrix, organiz
     for place in places:
         for chunk in matrix.chunks(*place, "running"):
             if (chunk["state"], chunk["fun"]) == ("metis_artifact", "present"):
-                fetched[chunk["name"].rpartition("/")[2]] = chunk
+                assert f"/releases/{named}" in chunk["directory"]
+                assert chunk["store"] == {"address": None, "port": 8014} or organization == OTHER
+                fetched |= {found["file"]: found for found in chunk["artifacts"].values()}
             elif not chunk["__id__"].endswith("has its release"):
                 kept = {k: v for k, v in chunk.items() if k not in ("require", "watch")}
                 used += json.dumps(kept)
@@ -107,12 +109,10 @@ def test_every_artifact_of_a_release_is_fetched_and_used(matrix: Matrix, organiz
     assert set(fetched) == set(artifacts)
     declared = release(named)["artifacts"].values()
     assert set(artifacts) == {artifact["file"] for artifact in declared}
-    for file, chunk in fetched.items():
-        assert f"/releases/{named}/" in chunk["name"]
+    for file, found in fetched.items():
         for fact in ("sha256", "stored", "builds"):
-            assert chunk[fact] == artifacts[file][fact]
-        assert chunk["store"] == {"address": None, "port": 8014} or organization == OTHER
-        every = [chunk] if chunk["builds"] is None else chunk["builds"].values()
+            assert found[fact] == artifacts[file][fact]
+        every = [found] if found["builds"] is None else found["builds"].values()
         assert sorted(build["sha256"] for build in every) == sorted(
             artifact["sha256"] for artifact in declared if artifact["file"] == file
         )
@@ -132,7 +132,12 @@ def test_laying_a_release_down_touches_nothing_that_runs(matrix: Matrix, role: s
         ("cmd", "run"),
         ("pkg", "installed"),
     }
-    artifacts = {c["name"] for c in chunks if c["fun"] == "present"}
+    artifacts = {
+        f"{chunk['directory']}/{artifact['file']}"
+        for chunk in chunks
+        if chunk["fun"] == "present"
+        for artifact in chunk["artifacts"].values()
+    }
     wanted = matrix.host(ALONE, host).view["release"]
     seen = matrix.host(ALONE, host).view["roles"][role]["releases"][wanted]
     assert artifacts == {f"{seen['directory']}/{a['file']}" for a in seen["artifacts"].values()}

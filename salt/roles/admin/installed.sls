@@ -6,7 +6,7 @@ include:
   - roles.common.directories
 {{ account("admin", admin) }}
 {{ release("admin", seen) }}
-{{ current("admin", admin.instances[0], seen) }}
+{{ current("admin", admin.instances[0], "admin", seen) }}
 
 The packages of admin are installed:
   pkg.installed:

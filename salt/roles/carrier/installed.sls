@@ -6,4 +6,4 @@ include:
   - roles.common.directories
 {{ account("carrier", carrier) }}
 {{ release("carrier", seen) }}
-{{ current("carrier", carrier.instances[0], seen) }}
+{{ current("carrier", carrier.instances[0], "carrier", seen) }}

@@ -5,4 +5,4 @@ include:
   - roles.common.directories
 {{ account("consul", consul) }}
 {{ release("consul", seen) }}
-{{ current("consul", consul.instances[0], seen) }}
+{{ current("consul", consul.instances[0], "consul", seen) }}

@@ -11,6 +11,6 @@ include:
 {{ fighter(releases[name]) }}
 {%- endfor %}
 {%- for instance in instances %}
-{{ current(instance.id, instance, releases[instance.release]) }}
+{{ current(instance.id, instance, "fighter", releases[instance.release]) }}
       - cmd: The Python environment of fighter {{ instance.release }} is built
 {%- endfor %}

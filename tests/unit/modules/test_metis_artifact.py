@@ -9,8 +9,7 @@ import socket
 import ssl
 import stat
 import subprocess
-import tarfile
-import zipfile
+import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -19,7 +18,6 @@ from typing import Any
 
 import pytest
 from salt.exceptions import CommandExecutionError
-from salt.modules import archive as archive_module
 
 from _modules import metis_artifact
 from tests.unit import loopback
@@ -395,9 +393,6 @@ def test_what_has_no_checksum_is_fetched_to_be_looked_at(server: Loopback, targe
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
 
 
-# Archives
-
-
 @pytest.fixture
 def configure_loader_modules() -> dict[ModuleType, dict[str, Any]]:
     def get_file(source: str, part: str) -> str:
@@ -406,93 +401,56 @@ def configure_loader_modules() -> dict[ModuleType, dict[str, Any]]:
         Path(part).write_bytes(BODY)
         return part
 
-    def run_all(argv: list[str], **_: Any) -> dict[str, Any]:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=20)
-        return {"retcode": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+    opts = {"master": "127.0.0.1"}
+    return {metis_artifact: {"__salt__": {"cp.get_file": get_file}, "__opts__": opts}}
 
-    functions = {
-        "archive.unzip": archive_module.unzip,
-        "cmd.run_all": run_all,
-        "cp.get_file": get_file,
-    }
+
+# Several from the master's store
+
+
+def _wanted(target: Path, *names: str) -> dict[str, dict[str, str]]:
     return {
-        archive_module: {"__salt__": functions},
-        metis_artifact: {"__salt__": functions},
+        str(target.with_name(name)): {"stored": f"0.3.0/{name}", "sha256": SHA256, "mode": "0644"}
+        for name in names
     }
 
 
-def _zip(folder: Path, content: bytes, name: str = "consul") -> str:
-    info = zipfile.ZipInfo(name)
-    info.external_attr = 0o100755 << 16
-    with zipfile.ZipFile(folder / "consul.zip", "w") as archive:
-        archive.writestr(info, content)
-    return str(folder / "consul.zip")
+def test_several_are_downloaded_at_once(server: Loopback, target: Path) -> None:
+    # Nobody is answered before all have asked.
+    together = threading.Barrier(metis_artifact.WORKERS)
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        together.wait(10)
+        loopback.gives(BODY)(handler)
+
+    server.answers = [answer]
+    store = {"address": None, "port": server.port}
+    names = [str(number) for number in range(2 * metis_artifact.WORKERS)]
+    assert metis_artifact.fetch_all(store, _wanted(target, *names)) == {}
+    assert sorted(path.name for path in target.parent.iterdir()) == names
+    assert {path.read_bytes() for path in target.parent.iterdir()} == {BODY}
 
 
-def test_a_zip_is_unpacked_with_its_rights_and_marked(tmp_path: Path) -> None:
-    archive, program = _zip(tmp_path, b"one"), tmp_path / "consul"
-    assert metis_artifact.unpacked(archive, str(program)) is None
-    metis_artifact.unpack(archive, str(tmp_path), SHA256, str(program))
-    assert program.read_bytes() == b"one"
-    assert stat.S_IMODE(program.stat().st_mode) == 0o755
-    assert metis_artifact.unpacked(archive, str(program)) == SHA256
+def test_one_that_fails_is_told_and_the_others_are_there(server: Loopback, target: Path) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        loopback.gives(BODY, 404 if handler.path.endswith("/two") else 200)(handler)
+
+    server.answers = [answer]
+    store = {"address": None, "port": server.port}
+    failed = metis_artifact.fetch_all(store, _wanted(target, "one", "two", "three"))
+    assert list(failed) == [str(target.with_name("two"))]
+    assert "404" in failed[str(target.with_name("two"))]
+    assert sorted(path.name for path in target.parent.iterdir()) == ["one", "three"]
 
 
-def test_a_tar_is_unpacked_into_its_directory_as_root_s(tmp_path: Path) -> None:
-    (tmp_path / "index.html").write_text("page")
-    with tarfile.open(tmp_path / "admin.tar", "w") as archive:
-        archive.add(tmp_path / "index.html", "network/index.html", filter=_foreign)
-    page = tmp_path / "into/network/index.html"
-    args = (str(tmp_path / "admin.tar"), str(tmp_path / "into"), SHA256, str(page))
-    metis_artifact.unpack(*args)
-    assert page.read_text() == "page"
-    assert page.stat().st_uid == os.geteuid()
-
-
-def _foreign(info: tarfile.TarInfo) -> tarfile.TarInfo:
-    info.uid = info.gid = 12345
-    return info
-
-
-def test_what_was_unpacked_by_half_is_unpacked_again(tmp_path: Path) -> None:
-    archive, program = _zip(tmp_path, b"whole"), tmp_path / "consul"
-    # A program that runs cannot be written over.
-    program.write_bytes(b"ha")
-    running = program.open("rb")
-    assert metis_artifact.unpacked(archive, str(program)) is None
-    metis_artifact.unpack(archive, str(tmp_path), SHA256, str(program))
-    assert program.read_bytes() == b"whole"
-    with running:
-        assert running.read() == b"ha"
-
-
-def test_another_archive_replaces_what_the_first_one_left(tmp_path: Path) -> None:
-    program = tmp_path / "consul"
-    for content, sha256 in ((b"one", "ab" * 32), (b"two", "cd" * 32), (b"one", "ab" * 32)):
-        archive = _zip(tmp_path, content)
-        assert metis_artifact.unpacked(archive, str(program)) != sha256
-        metis_artifact.unpack(archive, str(tmp_path), sha256, str(program))
-        assert program.read_bytes() == content
-
-
-def test_a_file_that_is_gone_is_not_unpacked(tmp_path: Path) -> None:
-    archive, program = _zip(tmp_path, b"one"), tmp_path / "consul"
-    metis_artifact.unpack(archive, str(tmp_path), SHA256, str(program))
-    program.unlink()
-    assert metis_artifact.unpacked(archive, str(program)) is None
-
-
-@pytest.mark.parametrize("name", ["broken.tar", "broken.zip"])
-def test_what_is_no_archive_is_an_error_and_not_marked(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(b"not one")
-    program = str(tmp_path / "consul")
-    with pytest.raises(CommandExecutionError, match=name):
-        metis_artifact.unpack(str(tmp_path / name), str(tmp_path), SHA256, program)
-    assert metis_artifact.unpacked(str(tmp_path / name), program) is None
-
-
-def test_an_archive_without_its_program_is_an_error(tmp_path: Path) -> None:
-    archive = _zip(tmp_path, b"one", "other")
-    with pytest.raises(CommandExecutionError, match="does not hold"):
-        metis_artifact.unpack(archive, str(tmp_path), SHA256, str(tmp_path / "consul"))
-    assert metis_artifact.unpacked(archive, str(tmp_path / "other")) is None
+def test_what_was_cut_off_goes_on_in_the_next_run(server: Loopback, target: Path) -> None:
+    half = len(BODY) // 2
+    server.answers = [loopback.gives(BODY[:half], length=len(BODY)), loopback.gives(b"", 503)]
+    store = {"address": None, "port": server.port}
+    assert list(metis_artifact.fetch_all(store, _wanted(target, "consul"))) == [
+        str(target.with_name("consul"))
+    ]
+    server.answers = [loopback.serves(BODY)]
+    assert metis_artifact.fetch_all(store, _wanted(target, "consul")) == {}
+    assert server.ranges[-1] == f"bytes={half}-"
+    assert [path.name for path in target.parent.iterdir()] == ["consul"]

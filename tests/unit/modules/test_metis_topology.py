@@ -710,6 +710,7 @@ def test_a_role_has_its_own_artifacts_and_facts() -> None:
             "stored": "0.3.0/admin.jar",
             "builds": None,
             "unpacks": None,
+            "into": "",
         }
     }
     assert admin["releases"]["0.3.0"]["facts"] == orgs.RELEASE["admin"]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from salt.modules import archive as archive_module
 
+from _modules import metis_archive
 from _modules import metis_artifact as module
 from _states import metis_artifact
 from tests.unit import loopback, orgs
@@ -19,6 +20,7 @@ from tests.unit.loopback import Loopback
 from tests.unit.states.predicted import told_and_done
 
 STORED = "0.3.0/carrier"
+NAME = "The artifacts of carrier 0.3.0 are there"
 
 BODY = b"\x7fELF and so on"
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -28,7 +30,7 @@ SHA256 = hashlib.sha256(BODY).hexdigest()
 def configure_loader_modules(
     opts: dict[str, Any], file_managed: Any, grains: dict[str, Any]
 ) -> dict[ModuleType, dict[str, Any]]:
-    functions = orgs.by_salts_name(module)
+    functions = orgs.by_salts_name(module, metis_archive)
     own = {
         "__opts__": opts,
         "__salt__": functions,
@@ -38,7 +40,13 @@ def configure_loader_modules(
     # The file server has nothing.
     made = {"archive.unzip": archive_module.unzip, "cp.get_file": lambda source, part: ""}
     minion = {"__opts__": {"master": "127.0.0.1"}, "__grains__": grains, "__salt__": made}
-    return {metis_artifact: own, module: minion, archive_module: archives}
+    made |= functions
+    return {
+        metis_artifact: own,
+        module: minion,
+        metis_archive: minion,
+        archive_module: archives,
+    }
 
 
 @pytest.fixture
@@ -46,11 +54,11 @@ def grains() -> dict[str, Any]:
     return {"cpu_flags": ["sse2", "avx2"]}
 
 
-def _present(server: Loopback, target: Path, sha256: str = SHA256) -> dict[str, Any]:
+def _present(server: Loopback, target: Path, **artifact: Any) -> dict[str, Any]:
     store = {"address": None, "port": server.port}
-    done: dict[str, Any] = metis_artifact.present(
-        str(target), store, STORED, sha256=sha256, mode="0755"
-    )
+    carrier = {"file": "carrier", "kind": "binary", "stored": STORED, "sha256": SHA256}
+    artifacts = {"carrier": carrier | artifact}
+    done: dict[str, Any] = metis_artifact.present(NAME, str(target.parent), store, artifacts)
     return done
 
 
@@ -82,8 +90,8 @@ def test_an_artifact_is_downloaded_once(
         return _present(server, target)
 
     done = told_and_done(opts, apply, lambda: _look(target))
-    assert done["changes"] == {"sha256": {"old": old, "new": SHA256}}
-    assert done["name"] == str(target)
+    assert done["changes"] == {"carrier": {"old": old, "new": SHA256}}
+    assert done["name"] == NAME
     assert _look(target) == [("carrier", BODY, 0o755)]
     assert server.asked == [f"GET /{STORED}"]
 
@@ -107,7 +115,9 @@ def test_a_changed_mode_is_set_right(opts: dict[str, Any], server: Loopback, tar
     def apply() -> dict[str, Any]:
         return _present(server, target)
 
-    assert told_and_done(opts, apply, lambda: _look(target))["changes"] == {"mode": "0755"}
+    assert told_and_done(opts, apply, lambda: _look(target))["changes"] == {
+        "carrier": {"mode": "0755"}
+    }
     assert _look(target) == [("carrier", BODY, 0o755)]
 
 
@@ -126,10 +136,37 @@ def test_a_download_that_fails_changes_nothing_and_says_why(server: Loopback, ta
 def test_an_artifact_without_a_checksum_is_refused(server: Loopback, target: Path) -> None:
     done = _present(server, target, sha256="")
     assert (done["result"], done["changes"]) == (False, {})
-    assert "no checksum" in done["comment"]
+    assert "no checksum of carrier" in done["comment"]
     assert "metis.prepare" in done["comment"]
     assert not target.exists()
     assert server.asked == []
+
+
+def test_of_several_each_is_told_and_what_fails_keeps_nothing_from_the_rest(
+    opts: dict[str, Any], server: Loopback, target: Path
+) -> None:
+    def answer(handler: Any) -> None:
+        loopback.gives(BODY, 404 if "two" in handler.path else 200)(handler)
+
+    server.answers = [answer]
+    artifacts = {
+        name: {"file": f"{name}.whl", "kind": "wheel", "stored": f"x/{name}", "sha256": SHA256}
+        for name in ("one", "two", "three")
+    }
+    target.with_name("three.whl").write_bytes(BODY)
+    target.with_name("three.whl").chmod(0o600)
+    store = {"address": None, "port": server.port}
+    opts["test"] = True
+    told = metis_artifact.present(NAME, str(target.parent), store, artifacts)
+    new = {"old": None, "new": SHA256}
+    assert told["result"] is None
+    assert told["changes"] == {"one.whl": new, "two.whl": new, "three.whl": {"mode": "0644"}}
+    opts["test"] = False
+    done = metis_artifact.present(NAME, str(target.parent), store, artifacts)
+    assert done["result"] is False
+    assert done["changes"] == {"one.whl": new, "three.whl": {"mode": "0644"}}
+    assert "two.whl could not be downloaded" in done["comment"]
+    assert target.with_name("one.whl").read_bytes() == BODY
 
 
 @pytest.mark.parametrize(("flags", "build"), [(["avx", "avx2"], "avx2"), (["avx"], "no_avx2")])
@@ -143,9 +180,8 @@ def test_the_processor_decides_which_build_is_taken(
         other: {"stored": f"0.3.0/{other}/carrier", "sha256": "cd" * 32},
     }
     server.answers = [loopback.gives(BODY)]
-    store = {"address": "127.0.0.1", "port": server.port}
-    done = metis_artifact.present(str(target), store, builds=builds)
-    assert done["changes"] == {"sha256": {"old": None, "new": SHA256}}
+    done = _present(server, target, builds=builds, stored=None, sha256=None)
+    assert done["changes"] == {"carrier": {"old": None, "new": SHA256}}
     assert server.asked == [f"GET /0.3.0/{build}/carrier"]
 
 
@@ -176,6 +212,30 @@ def test_an_archive_is_unpacked_once(opts: dict[str, Any], target: Path) -> None
     done = told_and_done(opts, apply, lambda: _look(target))
     assert done["changes"] == {"unpacked": {"old": None, "new": SHA256}}
     assert target.read_bytes() == BODY
+
+
+def test_a_damaged_file_of_an_archive_is_mended(opts: dict[str, Any], target: Path) -> None:
+    archive = target.with_name("carrier.zip")
+    names = [f"file{number}" for number in range(20)]
+    with zipfile.ZipFile(archive, "w") as file:
+        for name in ("carrier", *names):
+            file.writestr(name, BODY)
+
+    def apply() -> dict[str, Any]:
+        into = str(target.parent)
+        return metis_artifact.unpacked(into, str(archive), SHA256, str(target))
+
+    apply()
+    target.write_bytes(b"another program")
+    done = told_and_done(opts, apply, lambda: _look(target))
+    assert done["changes"]["mended"]["old"] == [str(target)]
+    assert target.read_bytes() == BODY
+    for name in names:
+        target.with_name(name).unlink()
+    done = told_and_done(opts, apply, lambda: _look(target))
+    assert len(done["changes"]["mended"]["old"]) == 11
+    assert done["changes"]["mended"]["old"][-1] == "and 10 more"
+    assert target.with_name("file19").read_bytes() == BODY
 
 
 def test_what_is_no_archive_is_a_failure(target: Path) -> None:
