@@ -81,7 +81,7 @@ def test_programs_find_every_file_that_they_read(
         if chunk["fun"] == "unpacked"
     }
     # The last thing that the command makes which builds the fighters' environment.
-    made |= {chunk["creates"] for chunk in chunks if chunk["state"] == "cmd" and "creates" in chunk}
+    made |= {c["name"].split()[-1] for c in chunks if "env/complete" in c.get("name", "")}
     for _, instance in _instances(matrix, organization, host):
         assert {file for files in instance["files"].values() for file in files} <= made
         assert list(instance["files"]) == instance["units"]
@@ -354,3 +354,23 @@ def test_the_other_values_are_all_other_than_the_defaults(matrix: Matrix) -> Non
     assert not same
     paths = matrix.host(*EVERYTHING).view["paths"]
     assert not set(paths.values()) & set(matrix.host(OTHER, "first").view["paths"].values())
+
+
+@pytest.mark.parametrize("built_for", ["avx2", "no_avx2", None])
+def test_an_environment_of_another_processor_s_builds_is_made_anew(
+    matrix: Matrix, tmp_path: Path, built_for: str | None
+) -> None:
+    place = next(p for p in PLACES if "data" in matrix.host(*p).roles)
+    (built,) = [c for c in matrix.chunks(*place, "running") if "env/complete" in c.get("name", "")]
+    assert built["fun"] == "run"
+    path = built["name"].split()[-1]
+    mark = tmp_path / "mark"
+    if built_for:
+        # The end of the command, as it is on a host with that processor.
+        written = re.sub(r"echo \w+ > ", f"echo {built_for} > ", built["name"]).split(" && ")[-1]
+        subprocess.run(["sh", "-c", written.replace(path, str(mark))], check=True, timeout=20)
+    asked = built["unless"].replace(path, str(mark))
+    done = subprocess.run(["sh", "-c", asked], capture_output=True, timeout=20)
+    own = built["name"].split()[-3]
+    assert own in ("avx2", "no_avx2")
+    assert (done.returncode == 0) == (built_for == own)
