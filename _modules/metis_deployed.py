@@ -50,6 +50,28 @@ def read(org: str) -> dict[str, Entry]:
         return {}
 
 
+def releases(changed: dict[str, dict[str, Entry]] | None = None) -> list[str]:
+    """
+    Every release that an instance of any organization runs, or would go back to; also of one whose
+    file is gone or wrong.
+
+    changed
+        Organization to entries that count in place of those on record.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_deployed.releases
+    """
+    files = Path(__opts__["pki_dir"], "metis/deployed").glob("*.yaml")
+    found = set()
+    for org in [file.stem for file in files]:
+        for entry in (read(org) | (changed or {}).get(org, {})).values():
+            found |= {entry["release"], entry.get("previous"), entry.get("undo", {}).get("release")}
+    return sorted(found - {None})
+
+
 def of(topology: dict[str, Any], known: dict[str, Entry]) -> dict[str, Entry]:
     """
     The release of every instance: the recorded one. One that is new gets what most of its role run,

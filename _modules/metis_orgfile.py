@@ -493,8 +493,8 @@ if HAS_PYDANTIC:
         )
         releases_kept: _Count = pydantic.Field(
             2,
-            description="How many releases an upgrade leaves on a host: the one that runs, and "
-            "those before it.",
+            description="How many releases an upgrade leaves on a host, and in the master's store: "
+            "the one that runs, and those before it.",
         )
         data_center: _Endpoint | None = pydantic.Field(
             None, description="The network's data center, gRPC. Required for carrier."

@@ -16,9 +16,11 @@ Runs on the master.
 import contextlib
 import contextvars
 import fcntl
+import glob
 import json
 import os
 import re
+import shutil
 import socket
 import tempfile
 import threading
@@ -345,6 +347,62 @@ def put(files: dict[str, tuple[Path, str]]) -> list[str]:
             os.replace(file, target)
     record({stored: sha256 for stored, (_, sha256) in files.items()})
     return sorted(there)
+
+
+# Emptying it
+
+
+def _came(release: Path) -> float:
+    """When the last file of a release came into the store."""
+    return max(path.stat().st_mtime for path in [release, *release.rglob("*")])
+
+
+def prune(needed: list[str], kept: int, new: str, test: bool = False) -> list[str]:
+    """
+    Remove releases from the store that nobody needs, beyond a number that is kept. What came into
+    it after a release, as for the next upgrade, is not old and stays.
+
+    needed
+        Releases that stay in any case.
+    kept
+        How many stay, with these.
+    new
+        The release that the others are older than.
+    test
+        Remove nothing.
+
+    Returns the releases that were removed, or would be.
+
+    Raises ``CommandExecutionError`` where one cannot be removed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_store.prune '[0.4.0, 0.3.0]' 2 0.4.0 test=True
+    """
+    artifacts = Path(path(""))
+    there = {release.name: _came(release) for release in artifacts.glob("*") if release.is_dir()}
+    begin = there.get(new, time.time())
+    old = [name for name, came in there.items() if name not in needed and came < begin]
+    old.sort(key=lambda name: there[name], reverse=True)
+    # One that is needed and not there, as in a dry run, will be.
+    gone = sorted(old[max(0, kept - len(set(needed))) :])
+    if test or not gone:
+        return gone
+    with alone():
+        try:
+            for name in gone:
+                # Whoever looks next knows first that it is gone.
+                record(dict.fromkeys([key for key in _index() if key.startswith(f"{name}/")]))
+                shutil.rmtree(artifacts / name)
+                for part in Path(root(), "parts").glob(f"{glob.escape(name)}+*"):
+                    part.unlink()
+        except OSError as err:
+            raise salt.exceptions.CommandExecutionError(
+                f"{err.filename} cannot be removed from the store: {err.strerror}"
+            ) from err
+    return gone
 
 
 # Filling it

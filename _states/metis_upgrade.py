@@ -452,7 +452,8 @@ def _renewed_fighters(roles: list[str]) -> tuple[list[str], dict[str, Any]]:
 @_phase
 def pruned(name: str) -> State:
     """
-    Old releases beyond the number of ``releases_kept`` are gone from the hosts.
+    Old releases beyond the number of ``releases_kept`` are gone from the hosts, and from the
+    master's store where no organization needs them.
 
     name
         What the state is called.
@@ -463,9 +464,35 @@ def pruned(name: str) -> State:
     answers = __salt__["metis_fleet.run"](hosts, "metis_releases.prune", asked, _LOOK)
     _raise(__salt__["metis_run.problems"](answers, _LOOK, (list,)))
     removed = {host: answer["return"] for host, answer in answers.items() if answer["return"]}
-    count = sum(map(len, removed.values()))
-    ret |= {"changes": removed, "comment": f"{count} old releases"}
-    if count:
-        word = "would be removed" if __opts__["test"] else "removed"
+    word = "would be removed" if __opts__["test"] else "removed"
+    if count := sum(map(len, removed.values())):
         __salt__["metis_run.say"](f"{name}: {count} {word}")
-    return ret | {"result": None if count and __opts__["test"] else True}
+    stored, why = _pruned_store()
+    if why:
+        __salt__["metis_run.say"](f"  the master's store keeps all its releases: {why}")
+    if stored:
+        removed["the master's store"] = stored
+        __salt__["metis_run.say"](f"  {', '.join(stored)} {word} from the master's store")
+    comment = f"{count + len(stored)} old releases {word}" if removed else "no old releases"
+    ret |= {"changes": removed, "comment": comment}
+    return ret | {"result": None if removed and __opts__["test"] else True}
+
+
+def _pruned_store() -> tuple[list[str], str]:
+    """The releases that are gone from the master's store, or why none was looked at."""
+    run = __salt__["metis_run.now"]()
+    orgs = __pillar__["metis"]["orgs"]
+    wrong = [org for org, known in orgs.items() if not known["topology"]]
+    if wrong:
+        return [], f"what {', '.join(wrong)} wants is not known, as its file has faults"
+    # As the record is after a real run.
+    switched = {
+        instance["id"]: {"release": run["target"], "previous": before["release"]}
+        for instance in _switchable()
+        if (before := run["entries"][instance["id"]])["release"] != run["target"]
+    }
+    needed = set(__salt__["metis_deployed.releases"]({run["org"]: switched}))
+    needed |= {known["topology"]["release"] for known in orgs.values()}
+    kept = max(known["topology"]["releases_kept"] for known in orgs.values())
+    args = (sorted(needed), kept, run["target"], __opts__["test"])
+    return __salt__["metis_store.prune"](*args), ""

@@ -260,6 +260,8 @@ def test_a_good_release_comes_without_anybody_noticing_also_when_it_is_cut_off(
         for host, program in (("fleet1", "carrier"), ("fleet2", "admin"), ("fleet4", "fighter")):
             left = org.lab.host(host).run(["ls", f"/opt/metis/{program}/releases"]).stdout
             assert left.split() == ["sandbox", "sandbox2"]
+        left = org.lab.master.run(["ls", "/var/lib/metis-store/artifacts"]).stdout
+        assert left.split() == ["sandbox", "sandbox2"]
         starts = org.starts()
         assert org.changes("upgrade") == {}
         assert org.starts() == starts

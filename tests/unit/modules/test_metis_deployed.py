@@ -83,3 +83,13 @@ def test_the_way_back_is_where_the_others_are(
     entries: list[dict[str, Any]], before: list[str]
 ) -> None:
     assert metis_deployed.before(entries) == before
+
+
+def test_every_release_of_every_organization_is_told() -> None:
+    assert metis_deployed.releases() == []
+    undone = {"release": "0.2.0", "undo": {"release": "0.2.1", "previous": "0.2.0"}}
+    metis_deployed.keep("acme", {"consul@h1": {"release": "0.4.0", "previous": "0.3.0"}})
+    metis_deployed.keep("other", {"consul@o1": undone})
+    assert metis_deployed.releases() == ["0.2.0", "0.2.1", "0.3.0", "0.4.0"]
+    later = {"acme": {"consul@h1": {"release": "0.5.0", "previous": "0.4.0"}}}
+    assert metis_deployed.releases(later) == ["0.2.0", "0.2.1", "0.4.0", "0.5.0"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -228,3 +229,33 @@ def test_the_server_listens_where_hosts_look(
 ) -> None:
     given = [{"address": address, "port": port} for address, port in stores]
     assert metis_store.listen(given) == wanted
+
+
+def test_what_is_pruned_takes_its_halves_and_what_is_known_of_it_along(store: Store) -> None:
+    for day, stored in enumerate(("0.1.0/carrier", "0.1.0+x/carrier", "0.3.0/carrier")):
+        file = store.file(stored)
+        file.parent.mkdir(parents=True)
+        file.write_bytes(BODY)
+        for path in (file, file.parent):
+            os.utime(path, (day, day))
+    for name in ("parts/0.1.0+admin.jar.abc", "parts/0.3.0+x.abc", "quarantine/0.1.0"):
+        (store.root / name).parent.mkdir(exist_ok=True)
+        (store.root / name).write_bytes(BODY)
+    metis_store.record({"0.1.0/carrier": digest(BODY), "0.3.0/carrier": digest(BODY)})
+    assert metis_store.prune(["0.3.0"], 2, "0.3.0", test=True) == ["0.1.0"]
+    assert store.file("0.1.0/carrier").exists()
+    assert metis_store.prune(["0.3.0"], 2, "0.3.0") == ["0.1.0"]
+    assert set(store.everything()) == {
+        "artifacts/0.1.0+x/carrier",
+        "artifacts/0.3.0/carrier",
+        "parts/0.3.0+x.abc",
+        # An operator put it there.
+        "quarantine/0.1.0",
+    }
+    assert list(json.loads((store.root / "index.json").read_text())) == ["0.3.0/carrier"]
+    assert metis_store.prune(["0.3.0"], 2, "0.3.0") == []
+
+
+def test_an_empty_store_has_nothing_to_prune(store: Store) -> None:
+    assert metis_store.prune([], 1, "0.3.0") == []
+    assert not store.root.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +20,7 @@ from _modules import (
     metis_orgs,
     metis_run,
     metis_secrets,
+    metis_store,
 )
 from _states import metis, metis_upgrade
 from tests.unit import orgs
@@ -176,7 +178,9 @@ def configure_loader_modules(
     own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
     begun(functions, opts, tmp_path, monkeypatch)
     monkeypatch.setattr(metis.atexit, "register", lambda function: None)
-    modules = (metis, metis_run, metis_upgrade, metis_secrets, metis_deployed)
+    opts["metis_store"] = str(tmp_path / "store")
+    functions |= orgs.by_salts_name(metis_store)
+    modules = (metis, metis_run, metis_upgrade, metis_secrets, metis_deployed, metis_store)
     return pure | dict.fromkeys((*modules, metis_journal, metis_lock), own)
 
 
@@ -536,3 +540,64 @@ def test_after_a_failed_guard_nothing_is_tried(hosts: Hosts, asked: dict[str, An
     ):
         assert (done["result"], done["comment"]) == (False, "not tried, as an earlier step failed")
     assert hosts.jobs == []
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Callable[[], list[str]]:
+    """The releases in the master's store; each came a day after the one before."""
+    folder = tmp_path / "store/artifacts"
+    for day, release in enumerate(("0.0.1", "0.1.0", "0.2.0", OLD, NEW, "0.5.0")):
+        (folder / release).mkdir(parents=True)
+        os.utime(folder / release, (day * 86400, day * 86400))
+    return lambda: sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.usefixtures("deployed")
+def test_old_releases_go_from_the_store_too(
+    stored: Callable[[], list[str]], opts: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    opts["test"] = True
+    told = _verb()[-1]
+    assert told["result"] is None
+    assert told["changes"]["the master's store"] == ["0.0.1", "0.1.0", "0.2.0"]
+    assert len(stored()) == 6
+    opts["test"] = False
+    done = _verb()[-1]
+    assert done["changes"] == told["changes"]
+    # What came later, as for the next upgrade, is not old.
+    assert stored() == [OLD, NEW, "0.5.0"]
+    assert "0.0.1, 0.1.0, 0.2.0 removed from the master's store" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("deployed")
+def test_the_store_keeps_what_another_organization_needs(
+    stored: Callable[[], list[str]], asked: dict[str, Any]
+) -> None:
+    # Of one whose file is gone there is the record.
+    entry = {"release": "0.1.0", "previous": "0.0.1"}
+    metis_deployed.keep("other", {"consul@o1": entry})
+    other = copy.deepcopy(asked["metis"]["orgs"]["acme"])
+    other["topology"]["release"] = "0.2.0"
+    asked["metis"]["orgs"]["third"] = other
+    assert "the master's store" not in _verb()[-1]["changes"]
+    assert len(stored()) == 6
+
+
+@pytest.mark.usefixtures("deployed")
+def test_the_store_keeps_all_where_a_file_does_not_say_what_it_wants(
+    stored: Callable[[], list[str]], asked: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked["org"] = "acme"
+    asked["metis"]["orgs"]["broken"] = {"file": "broken.sls", "topology": None, "faults": []}
+    assert _verb()[-1]["result"] is True
+    assert len(stored()) == 6
+    assert "keeps all its releases: what broken wants is not known" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("deployed")
+def test_the_store_keeps_as_many_as_the_file_says(
+    stored: Callable[[], list[str]], asked: dict[str, Any]
+) -> None:
+    asked["metis"]["orgs"]["acme"]["topology"]["releases_kept"] = 4
+    _verb()
+    assert stored() == ["0.1.0", "0.2.0", OLD, NEW, "0.5.0"]
