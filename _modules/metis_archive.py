@@ -124,7 +124,9 @@ def unpack(archive: str, into: str, sha256: str, unpacks: str) -> None:
 
 
 def _run(archive: str, argv: list[str], timeout: float) -> None:
-    done = __salt__["cmd.run_all"](argv, python_shell=False, timeout=timeout, ignore_retcode=True)
+    # The programs' users read what comes out.
+    how = {"python_shell": False, "umask": "022", "timeout": timeout, "ignore_retcode": True}
+    done = __salt__["cmd.run_all"](argv, **how)
     if done["retcode"]:
         said = "\n".join((done["stderr"] or done["stdout"]).splitlines()[-5:])
         raise salt.exceptions.CommandExecutionError(f"{archive} cannot be unpacked: {said}")

@@ -18,6 +18,8 @@ Data = dict[str, Any]
 # Not /etc/systemd/system: a unit that stands there cannot be masked, and masks are how `metis.stop`
 # keeps units stopped.
 UNITS = "/usr/local/lib/systemd/system"
+# Kinds of artifacts that are run as what came out of them.
+_RUN_UNPACKED = ("installer", "wheelhouse", "zip")
 
 # Seconds between two health checks. A program is registered as critical until the first, and every
 # start waits for it: the seed's 3 s, and 10 s for admin, are most of a start's time.
@@ -88,7 +90,7 @@ def _files(topology: Data, release: Data, instance: Data, unit: str, *own: str) 
     for artifact in release["artifacts"].values():
         if role in artifact["roles"] and artifact["kind"] in ("binary", "jar"):
             parts.append(artifact["file"])
-        elif role in artifact["roles"] and artifact["kind"] in ("zip", "wheelhouse"):
+        elif role in artifact["roles"] and artifact["kind"] in _RUN_UNPACKED:
             parts.append(f".{artifact['file']}.unpacked")
     if program == "fighter":
         parts.append(environment_mark(release))
@@ -115,7 +117,7 @@ def environment_mark(release: Data) -> str:
         # Not known before metis.prepare has asked for it.
         artifact["sha256"] or ""
         for artifact in release["artifacts"].values()
-        if artifact["kind"] in ("wheel", "wheelhouse")
+        if artifact["kind"] in ("installer", "wheel", "wheelhouse")
     ]
     return f"env/complete-{hashlib.sha256(' '.join(built_of).encode()).hexdigest()[:12]}"
 

@@ -14,7 +14,7 @@ Data = dict[str, Any]
 # What a host must know of an artifact, whatever its processor.
 _KEYS = ("kind", "file", "unpacks")
 # Unpacked into a folder of its own, the first of the path of what it unpacks.
-_IN_A_FOLDER = ("wheelhouse",)
+_IN_A_FOLDER = ("installer", "wheelhouse")
 
 
 def stored(release: str, artifact: Data) -> str:

@@ -19,7 +19,7 @@ __virtualname__ = "metis_releasefile"
 _Role = Literal["consul", "carrier", "admin", "ice_via", "data", "compute"]
 # By these names the states of the roles find what they start and load.
 _NAMED = ("consul", "carrier", "admin_jar", "admin_sql", "fighter_wheelhouse")
-_ARCHIVES = ("zip", "tar", "wheelhouse")
+_ARCHIVES = ("installer", "tar", "wheelhouse", "zip")
 
 
 def __virtual__() -> str | tuple[bool, str]:
@@ -32,6 +32,7 @@ if HAS_PYDANTIC:
     _FileName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$")]
     _ReleaseName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     _InnerPath = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+/-]*$")]
+    _Interpreter = Annotated[str, pydantic.Field(pattern=r"^/?[A-Za-z0-9_][A-Za-z0-9._+/-]*$")]
     _Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
     _Source = Annotated[str, pydantic.Field(pattern=r"^https?://\S+$")]
     # Nothing but the certificate says that the checksums are the publisher's.
@@ -50,7 +51,8 @@ if HAS_PYDANTIC:
         icegrid: _Key | None
 
     class _Fighter(_Section):
-        python: _Path
+        # A host's own, or one that an installer of the release brings.
+        python: _Interpreter
         data: _Module
         compute: _Module
 
@@ -66,7 +68,7 @@ if HAS_PYDANTIC:
 
     class _Artifact(_Section):
         version: str
-        kind: Literal["binary", "jar", "sql", "tar", "wheel", "wheelhouse", "zip"]
+        kind: Literal["binary", "installer", "jar", "sql", "tar", "wheel", "wheelhouse", "zip"]
         roles: list[_Role] = pydantic.Field(min_length=1)
         file: _FileName
         unpacks: _InnerPath | None = None
@@ -84,6 +86,14 @@ if HAS_PYDANTIC:
                 raise ValueError(
                     f"needs unpacks where kind is {', '.join(_ARCHIVES)}, and only there"
                 )
+            return self
+
+        @pydantic.model_validator(mode="after")
+        def _has_a_folder_of_its_own(self) -> "_Artifact":
+            if self.kind in ("installer", "wheelhouse") and "/" not in (self.unpacks or "/"):
+                raise ValueError("needs unpacks to begin with the folder that it is unpacked into")
+            if self.kind == "installer" and not self.file.endswith(".sh"):
+                raise ValueError("needs a file that ends in .sh, as its kind is installer")
             return self
 
         @pydantic.model_validator(mode="after")
@@ -125,6 +135,12 @@ def faults(name: str, data: Any) -> list[str]:
     if read.release != name:
         found.append(f"release is {read.release}, and the file is called {name}.yaml")
     found += [f"artifacts.{wanted} is missing" for wanted in _NAMED if wanted not in read.artifacts]
+    brought = [artifact.unpacks for artifact in read.artifacts.values() if _installs(artifact)]
+    if not read.fighter.python.startswith("/") and read.fighter.python not in brought:
+        found.append(
+            f"fighter.python is {read.fighter.python}, which no artifact of kind installer for "
+            "data and compute unpacks; a host's own interpreter begins with /"
+        )
     for change in read.admin.schema_changes:
         named = read.artifacts.get(change)
         if named is None or named.kind != "sql" or named.roles != ["admin"]:
@@ -143,6 +159,10 @@ def faults(name: str, data: Any) -> list[str]:
             problem = f"is that of artifacts.{other} too: {artifact.file}"
             found.append(f"artifacts.{artifact_name}.file {problem}")
     return found
+
+
+def _installs(artifact: Any) -> bool:
+    return artifact.kind == "installer" and {"data", "compute"} <= set(artifact.roles)
 
 
 def _build_faults(artifacts: dict[str, Any], name: str, called: str) -> list[str]:

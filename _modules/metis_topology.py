@@ -8,6 +8,7 @@ port, and whether that can work.
 
 import re
 from collections import Counter
+from pathlib import PurePosixPath
 from typing import Any
 
 __virtualname__ = "metis_topology"
@@ -761,7 +762,7 @@ def _role_view(
                 "name": name,
                 "directory": f"{programs}/releases/{name}",
                 "artifacts": __salt__["metis_release.on_host"](release, role),
-                "facts": _facts(release, program),
+                "facts": _facts(release, program, f"{programs}/releases/{name}"),
             }
             for name, release in releases.items()
         },
@@ -775,8 +776,12 @@ def _role_view(
     }
 
 
-def _facts(release: dict[str, Any], program: str) -> dict[str, Any]:
+def _facts(release: dict[str, Any], program: str, directory: str) -> dict[str, Any]:
     facts: dict[str, Any] = release.get(program, {})
     if program == "fighter":
-        return facts | {"environment_mark": __salt__["metis_config.environment_mark"](release)}
+        return facts | {
+            # One that the release brings is below it; a host's own is where it is.
+            "python": str(PurePosixPath(directory, facts["python"])),
+            "environment_mark": __salt__["metis_config.environment_mark"](release),
+        }
     return facts

@@ -484,7 +484,9 @@ def test_the_environment_of_other_wheels_is_another_one() -> None:
     other["artifacts"]["carrier"]["sha256"] = "cd" * 32
     assert metis_config.environment_mark(other) == MARK
     other["artifacts"]["metis_dcv"]["sha256"] = "cd" * 32
-    assert metis_config.environment_mark(other) != MARK
+    assert (wheel := metis_config.environment_mark(other)) != MARK
+    other["artifacts"]["python"] = {"kind": "installer", "sha256": "ef" * 32}
+    assert metis_config.environment_mark(other) not in (MARK, wheel)
 
 
 def test_a_name_is_advertised_as_one() -> None:

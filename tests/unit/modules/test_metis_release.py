@@ -57,4 +57,5 @@ def test_0_4_0_calls_things_otherwise() -> None:
         "latticex_psi-1.0.0-cp37-cp37m-linux_x86_64.whl",
         ROSETTA,
         "fighter_wheelhouse.tar",
+        "Miniconda3-py37_4.12.0-Linux-x86_64.sh",
     }

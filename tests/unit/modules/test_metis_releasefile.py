@@ -47,6 +47,42 @@ def test_two_builds_of_a_wheel_are_right(right: dict[str, Any]) -> None:
     assert metis_releasefile.faults("sandbox", right) == []
 
 
+def _brings_python(release: dict[str, Any], **changes: Any) -> None:
+    """Have the release bring the fighters' interpreter."""
+    release["fighter"]["python"] = "python/bin/python3.7"
+    release["artifacts"]["fighter_python"] = {
+        "version": "3.7",
+        "kind": "installer",
+        "roles": ["data", "compute"],
+        "file": "Miniconda3.sh",
+        "unpacks": "python/bin/python3.7",
+        "sha256": "ab" * 32,
+        "sources": [],
+    } | changes
+
+
+def test_an_interpreter_that_the_release_brings_is_right(right: dict[str, Any]) -> None:
+    _brings_python(right)
+    assert metis_releasefile.faults("sandbox", right) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"unpacks": "other/bin/python3.7"}, "fighter.python is python/bin/python3.7, which no"),
+        ({"roles": ["data"]}, "fighter.python is python/bin/python3.7, which no artifact"),
+        ({"unpacks": "python3.7"}, "needs unpacks to begin with the folder"),
+        ({"file": "miniconda.run"}, "needs a file that ends in .sh"),
+    ],
+)
+def test_an_interpreter_that_would_not_be_there_is_told(
+    right: dict[str, Any], changes: dict[str, Any], said: str
+) -> None:
+    _brings_python(right, **changes)
+    (fault,) = metis_releasefile.faults("sandbox", right)
+    assert said in fault
+
+
 def test_nothing_is_called_as_two_builds_are(right: dict[str, Any]) -> None:
     _two_builds(right)["dcv"] = right["artifacts"]["carrier"] | {"file": "dcv"}
     assert metis_releasefile.faults("sandbox", right)

@@ -699,6 +699,22 @@ def test_each_instance_has_its_own_release() -> None:
     assert data["kept"] == ["0.3.0", "0.4.0"]
 
 
+@pytest.mark.parametrize(
+    ("said", "path"),
+    [
+        ("/usr/bin/python3", "/usr/bin/python3"),
+        ("python/bin/python3.7", "/opt/metis/fighter/releases/0.3.0/python/bin/python3.7"),
+    ],
+)
+def test_an_interpreter_of_the_release_is_below_it(said: str, path: str) -> None:
+    release = copy.deepcopy(orgs.RELEASE)
+    release["fighter"]["python"] = said
+    secrets = {"mysql_password": "", "certificates": {}}
+    view = metis_topology.view(orgs.topology(), {"0.3.0": release}, secrets, "h4")
+    facts = view["roles"]["compute"]["releases"]["0.3.0"]["facts"]
+    assert facts["python"] == path
+
+
 def test_a_role_has_its_own_artifacts_and_facts() -> None:
     views = orgs.views(orgs.topology())
     admin = views["h2"]["roles"]["admin"]
