@@ -510,6 +510,8 @@ def _fighter(topology: Data, release: Data, instance: Data, own: Data) -> Data:
             "deregister": "3s",
         },
     }
+    later = {"register_ip": instance["address"], "pass_ice": config["pass_via"]}
+    config |= {key: later[key] for key in release["fighter"].get("keys", [])}
     config_file = f"{configuration}/{settings['port']}.yml"
     environment_file = f"{configuration}/{settings['port']}.env"
     own_files = (config_file, environment_file)
@@ -527,8 +529,9 @@ def data(topology: Data, release: Data, secrets: Data, instance: Data) -> Data:
     """
     The YAML of a fighter(data) instance (service-contract 6).
 
-    Returns ``config_file``, ``config``, ``environment_file`` (which module of its release it is),
-    ``directory`` (where its data is) and ``files`` (unit to what it reads).
+    Returns ``config_file``, ``config``, ``environment_file`` (which module of its release it is,
+    and where its libraries are), ``directory`` (where its data is) and ``files`` (unit to what it
+    reads).
 
     CLI Example:
 
@@ -546,8 +549,9 @@ def compute(topology: Data, release: Data, secrets: Data, instance: Data) -> Dat
     """
     The YAML of a fighter(compute) instance (service-contract 6).
 
-    Returns ``config_file``, ``config``, ``environment_file`` (which module of its release it is),
-    ``directory`` (where its data is) and ``files`` (unit to what it reads).
+    Returns ``config_file``, ``config``, ``environment_file`` (which module of its release it is,
+    and where its libraries are), ``directory`` (where its data is) and ``files`` (unit to what it
+    reads).
 
     CLI Example:
 

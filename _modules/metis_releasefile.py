@@ -40,6 +40,7 @@ if HAS_PYDANTIC:
     _Key = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_/.-]+$")]
     _Module = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")]
     _Name = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_]+$")]
+    _Package = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9.+-]+$")]
     _Path = Annotated[str, pydantic.Field(pattern=r"^(/[A-Za-z0-9._-]+)+$")]
 
     class _Section(pydantic.BaseModel):
@@ -53,6 +54,12 @@ if HAS_PYDANTIC:
     class _Fighter(_Section):
         # A host's own, or one that an installer of the release brings.
         python: _Interpreter
+        # Debian's, which its wheels need.
+        packages: list[_Package] = []
+        # Below the environment: shared libraries that its wheels look for.
+        libraries: _InnerPath | None = None
+        # Of its configuration, beyond those of 0.3.0.
+        keys: list[Literal["register_ip", "pass_ice"]] = []
         data: _Module
         compute: _Module
 

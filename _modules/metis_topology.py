@@ -779,7 +779,10 @@ def _role_view(
 def _facts(release: dict[str, Any], program: str, directory: str) -> dict[str, Any]:
     facts: dict[str, Any] = release.get(program, {})
     if program == "fighter":
+        libraries = facts.get("libraries")
         return facts | {
+            "packages": facts.get("packages", []),
+            "libraries": f"{directory}/env/{libraries}" if libraries else None,
             # One that the release brings is below it; a host's own is where it is.
             "python": str(PurePosixPath(directory, facts["python"])),
             "environment_mark": __salt__["metis_config.environment_mark"](release),

@@ -374,3 +374,22 @@ def test_an_environment_of_another_processor_s_builds_is_made_anew(
     own = built["name"].split()[-3]
     assert own in ("avx2", "no_avx2")
     assert (done.returncode == 0) == (built_for == own)
+
+
+def test_fighters_of_0_4_0_have_what_their_wheels_need(matrix: Matrix) -> None:
+    place = next(p for p in PLACES if p[0] == "release-0-4-0" and "data" in matrix.host(*p).roles)
+    (packages,) = [
+        chunk["pkgs"]
+        for chunk in matrix.chunks(*place, "running")
+        if chunk["__id__"] == "The packages that fighter 0.4.0 needs are installed"
+    ]
+    assert packages == ["libgmpxx4ldbl"]
+    for kind in ("data", "compute"):
+        (instance, *_) = matrix.host(*place).view["roles"][kind]["instances"]
+        _, file = matrix.files(*place)[instance["environment_file"]]
+        assert file.read_text().splitlines() == [
+            f"MODULE=fighter_project.{kind}_svc.main",
+            "LD_LIBRARY_PATH=/opt/metis/fighter/releases/0.4.0/env/lib/python3.7/site-packages"
+            "/latticex/psi_c",
+        ]
+        assert instance["config"]["register_ip"] == instance["config"]["bind_ip"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from _modules import metis_config
+from _modules import metis_config, metis_topology
 from tests.unit import orgs
 
 PATHS = {"programs": "/p", "configuration": "/c", "data": "/d", "logs": "/l"}
@@ -360,6 +360,17 @@ def test_fighters_pass_via_only_where_there_is_one() -> None:
     file = orgs.one_host("data")
     (view,) = orgs.views(orgs.topology(file)).values()
     assert view["roles"]["data"]["instances"][0]["config"]["pass_via"] is False
+
+
+def test_later_fighters_are_told_more() -> None:
+    release = copy.deepcopy(orgs.RELEASE)
+    before = _instance("h4", "data")["config"]
+    release["fighter"]["keys"] = ["register_ip", "pass_ice"]
+    secrets = {"mysql_password": "", "certificates": {}}
+    whole = orgs.topology(orgs.org_file(paths=PATHS))
+    view = metis_topology.view(whole, {"0.3.0": release}, secrets, "h4")
+    config = view["roles"]["data"]["instances"][0]["config"]
+    assert config == before | {"register_ip": "10.0.0.4", "pass_ice": True}
 
 
 def test_fighters_pass_no_via_that_is_switched_off() -> None:

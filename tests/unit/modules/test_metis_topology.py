@@ -708,11 +708,12 @@ def test_each_instance_has_its_own_release() -> None:
 )
 def test_an_interpreter_of_the_release_is_below_it(said: str, path: str) -> None:
     release = copy.deepcopy(orgs.RELEASE)
-    release["fighter"]["python"] = said
+    release["fighter"] |= {"python": said, "libraries": "lib/psi_c"}
     secrets = {"mysql_password": "", "certificates": {}}
     view = metis_topology.view(orgs.topology(), {"0.3.0": release}, secrets, "h4")
     facts = view["roles"]["compute"]["releases"]["0.3.0"]["facts"]
     assert facts["python"] == path
+    assert facts["libraries"] == "/opt/metis/fighter/releases/0.3.0/env/lib/psi_c"
 
 
 def test_a_role_has_its_own_artifacts_and_facts() -> None:
