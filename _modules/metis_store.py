@@ -321,6 +321,28 @@ def look(artifacts: dict[str, Data], whole: bool = False, remember: bool = True)
     return found
 
 
+def sizes(artifacts: dict[str, Data]) -> dict[str, int]:
+    """
+    How large artifacts are that are in the store.
+
+    artifacts
+        As ``metis_release.needed`` returns them.
+
+    Returns path in the store to bytes.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_store.sizes '{...}'
+    """
+    found = {}
+    for artifact in artifacts.values():
+        with contextlib.suppress(FileNotFoundError):
+            found[artifact["stored"]] = Path(path(artifact["stored"])).stat().st_size
+    return found
+
+
 def put(files: dict[str, tuple[Path, str]]) -> list[str]:
     """
     Put files into the store that are known to be right.

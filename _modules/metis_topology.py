@@ -747,20 +747,43 @@ def view(
     }
 
 
+def _program(role: str) -> str:
+    # data and compute are one program with a kind: on one host they share its environment.
+    return "fighter" if role in ("data", "compute") else role
+
+
+def release_directory(paths: dict[str, str], role: str, release: str) -> str:
+    """
+    Where a release of a role's program is on a host.
+
+    paths
+        Of the organization's file.
+    role
+        The role.
+    release
+        What the release is called.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_topology.release_directory '{programs: /opt/metis}' data 0.3.0
+    """
+    return f"{paths['programs']}/{_program(role)}/releases/{release}"
+
+
 def _role_view(
     topology: dict[str, Any], releases: dict[str, dict[str, Any]], role: str
 ) -> dict[str, Any]:
     paths = topology["paths"]
-    # data and compute are one program with a kind: on one host they share its environment.
-    program = "fighter" if role in ("data", "compute") else role
-    programs = f"{paths['programs']}/{program}"
+    program = _program(role)
     return {
         "user": f"metis-{role}".replace("_", "-"),
-        "programs": programs,
+        "programs": f"{paths['programs']}/{program}",
         "releases": {
             name: {
                 "name": name,
-                "directory": f"{programs}/releases/{name}",
+                "directory": release_directory(paths, role, name),
                 "artifacts": __salt__["metis_release.on_host"](release, role),
                 "facts": _facts(release, program, f"{programs}/releases/{name}"),
             }

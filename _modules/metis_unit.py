@@ -184,6 +184,33 @@ def missing_ports(pids: list[int], wanted: list[list[Any]]) -> list[str]:
 
         salt demo1 metis_unit.missing_ports '[117]' '[[tcp, 10036]]'
     """
+    missing = []
+    for found in holders(pids, wanted):
+        if not found["own"]:
+            others = ", ".join(found["others"])
+            said = f"{found['protocol']} port {found['port']}"
+            missing.append(said + (f", which {others} has" if others else ""))
+    return missing
+
+
+def holders(pids: list[int], wanted: list[list[Any]]) -> list[dict[str, Any]]:
+    """
+    Who listens on ports.
+
+    pids
+        Main processes of our own; what they started is our own too.
+    wanted
+        ``[protocol, port]`` pairs, with ``tcp`` or ``udp``.
+
+    Returns for each of them ``protocol``, ``port``, ``own`` (whether one of our own listens) and
+    ``others`` (name and number of every other process that does).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_unit.holders '[117]' '[[tcp, 10036]]'
+    """
     own: set[int] = set()
     for pid in pids:
         try:
@@ -191,18 +218,18 @@ def missing_ports(pids: list[int], wanted: list[list[Any]]) -> list[str]:
         except psutil.NoSuchProcess:
             continue
         own |= {pid, *(child.pid for child in family)}
-    holders: dict[tuple[str, int], set[int]] = {}
+    listening: dict[tuple[str, int], set[int]] = {}
     for socket in psutil.net_connections(kind="inet"):
         protocol = "tcp" if socket.type == SOCK_STREAM else "udp"
         if socket.pid and (protocol == "udp" or socket.status == psutil.CONN_LISTEN):
-            holders.setdefault((protocol, socket.laddr.port), set()).add(socket.pid)
-    missing = []
+            listening.setdefault((protocol, socket.laddr.port), set()).add(socket.pid)
+    found = []
     for protocol, port in wanted:
-        there = holders.get((protocol, port), set())
-        if not there & own:
-            others = ", ".join(f"{_name(pid)} (process {pid})" for pid in sorted(there))
-            missing.append(f"{protocol} port {port}" + (f", which {others} has" if others else ""))
-    return missing
+        there = listening.get((protocol, port), set())
+        others = [f"{_name(pid)} (process {pid})" for pid in sorted(there - own)]
+        mine = bool(there & own)
+        found.append({"protocol": protocol, "port": port, "own": mine, "others": others})
+    return found
 
 
 def _name(pid: int) -> str:

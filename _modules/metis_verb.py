@@ -11,7 +11,7 @@ __virtualname__ = "metis_verb"
 
 # What every verb takes, and what some do: a key to those that do.
 _FILTERS = ("org", "hosts", "roles")
-_OTHERS = {"release": "metis.upgrade and metis.rollback"}
+_OTHERS = {"release": "metis.upgrade and metis.rollback", "fix": "metis.check"}
 ROLES = ("consul", "carrier", "admin", "ice_via", "data", "compute")
 
 

@@ -6,6 +6,10 @@ The organization's file is valid and its hosts answer:
   metis.guarded:
     - failhard: True
 
+The hosts are fit for it:
+  metis_check.fit:
+    - failhard: True
+
 Every instance has a release:
   metis_upgrade.settled:
     - failhard: True

@@ -35,7 +35,7 @@ def test_a_verb_looks_before_it_acts_and_ends_at_the_first_failure(master: Host,
     assert (phases[0]["state"], phases[0]["fun"]) == ("metis", "guarded")
     assert all(phase["failhard"] is True for phase in phases)
     # Nothing but our own phases: they call a host that is silent, late or unknown by its name.
-    assert {phase["state"] for phase in phases} <= {"metis", "metis_upgrade"}
+    assert {phase["state"] for phase in phases} <= {"metis", "metis_check", "metis_upgrade"}
 
 
 @each_verb
@@ -64,8 +64,9 @@ def test_a_release_is_laid_down_before_anything_is_switched(master: Host, verb: 
 
 
 def test_what_is_deployed_is_settled_and_stored_before_hosts_are_told(master: Host) -> None:
-    assert [phase["fun"] for phase in _phases(master, "deploy")[:5]] == [
+    assert [phase["fun"] for phase in _phases(master, "deploy")[:6]] == [
         "guarded",
+        "fit",
         "settled",
         "stored",
         "served",
@@ -74,6 +75,12 @@ def test_what_is_deployed_is_settled_and_stored_before_hosts_are_told(master: Ho
     for verb in ("upgrade", "rollback"):
         known = [phase["fun"] for phase in _phases(master, verb)]
         assert known[:5] == ["guarded", "prepared", "stored", "served", "laid_down"]
+
+
+def test_a_check_tells_no_host_to_be_anything(master: Host) -> None:
+    phases = _phases(master, "check")
+    assert [phase["fun"] for phase in phases] == ["guarded", "looked", "mended", "fit"]
+    assert phases[-1]["whole"] is True
 
 
 def test_deploy_and_start_end_with_a_look_at_everything(master: Host) -> None:

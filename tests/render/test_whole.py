@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from _modules import metis_findings
 from tests.render.compiler import ROLES, Data
 from tests.render.matrix import ALONE, EVERYTHING, FILES, OTHER, PLACES, Matrix, release
 from tests.render.test_files import UNITS, each_place
@@ -141,6 +142,19 @@ def test_laying_a_release_down_touches_nothing_that_runs(matrix: Matrix, role: s
     wanted = matrix.host(ALONE, host).view["release"]
     seen = matrix.host(ALONE, host).view["roles"][role]["releases"][wanted]
     assert artifacts == {f"{seen['directory']}/{a['file']}" for a in seen["artifacts"].values()}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_check_looks_for_the_packages_that_the_states_install(matrix: Matrix, role: str) -> None:
+    places = [place for place in PLACES if place[0] == ALONE]
+    (host,) = [h for _, h in places if role in matrix.host(ALONE, h).roles][:1]
+    installed = {
+        name
+        for chunk in matrix.chunks(ALONE, host, "running")
+        if (chunk["state"], chunk["fun"]) == ("pkg", "installed")
+        for name in chunk.get("pkgs", [chunk["name"]])
+    }
+    assert set(metis_findings.PACKAGES[role]) == installed
 
 
 @pytest.mark.parametrize("role", ROLES)

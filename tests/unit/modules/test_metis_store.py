@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
-from _modules import metis_artifact, metis_pins, metis_store
+from _modules import metis_artifact, metis_pins, metis_release, metis_store
 from tests.unit import loopback
 from tests.unit.loopback import Loopback
 from tests.unit.store import Store, digest, release, wired
@@ -51,6 +51,15 @@ def test_what_is_missing_is_fetched_once(server: Loopback, store: Store) -> None
     assert any("carrier: 128.0 KB in " in line and "/s" in line for line in store.said)
     assert metis_store.fill(wanted, ["carrier"]) == {"changes": {}, "problems": []}
     assert len(server.asked) == 1
+
+
+def test_the_sizes_of_what_is_there_are_known(server: Loopback, store: Store) -> None:
+    server.answers = [loopback.serves(BODY)]
+    wanted = _served(server, carrier=BODY)
+    artifacts = metis_release.needed(wanted, ["carrier"])
+    assert metis_store.sizes(artifacts) == {}
+    metis_store.fill(wanted, ["carrier"])
+    assert metis_store.sizes(artifacts) == {STORED: len(BODY)}
 
 
 def test_only_what_the_roles_need_is_fetched(server: Loopback, store: Store) -> None:

@@ -333,3 +333,16 @@ def test_a_port_that_another_program_has_is_missing_and_it_is_named() -> None:
             other.kill()
     assert said.startswith(f"tcp port {port}, which ")
     assert said.endswith(f" (process {os.getpid()}) has")
+
+
+def test_of_each_port_it_is_told_who_listens(closed: dict[str, Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as tcp:
+        port = tcp.getsockname()[1]
+        wanted = [["tcp", port], ["tcp", closed["port"]]]
+        mine, free = metis_unit.holders([os.getpid()], wanted)
+        other, _ = metis_unit.holders([], wanted)
+    assert mine == {"protocol": "tcp", "port": port, "own": True, "others": []}
+    assert free == {"protocol": "tcp", "port": closed["port"], "own": False, "others": []}
+    assert other["own"] is False
+    (holder,) = other["others"]
+    assert holder.endswith(f" (process {os.getpid()})")
