@@ -9,8 +9,12 @@ are looked up there and never in the catalog (service-contract 0.3).
 """
 
 import base64
+import hashlib
+import os
 import socket
+import tarfile
 import time
+import zlib
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +27,8 @@ __virtualname__ = "metis_consul"
 TIMEOUT = 10
 # Where consul cannot be waited on: before there is a leader, no blocking query answers.
 PAUSE = 0.1
+# For all that consul knows, between two pieces of it.
+SNAPSHOT_TIMEOUT = 60
 
 
 def _call(agent: dict[str, Any], method: str, path: str, **kwargs: Any) -> requests.Response:
@@ -298,3 +304,102 @@ def deregister(agent: dict[str, Any], service_id: str) -> None:
             carrierService_10.77.0.11_10033
     """
     _call(agent, "PUT", f"agent/service/deregister/{quote(service_id)}")
+
+
+def version(agent: dict[str, Any]) -> str:
+    """
+    The version of an agent.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_consul.version '{address: 10.77.0.11, port: 8500}'
+    """
+    return str(_get(agent, "agent/self", dict)["Config"]["Version"])
+
+
+def save_snapshot(agent: dict[str, Any], file: str) -> None:
+    """
+    Write down all that consul's servers know, keys and sessions and all, as it is at one moment.
+
+    file
+        Where: an absolute path; must not exist. Mode 0600.
+
+    Raises ``CommandExecutionError`` where there is no leader, or what came is not whole.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_consul.save_snapshot '{address: 10.77.0.11, port: 8500}' /root/consul.snap
+    """
+    where = f"{agent['address']}:{agent['port']}"
+    try:
+        with (
+            _call(agent, "GET", "snapshot", stream=True, timeout=SNAPSHOT_TIMEOUT) as answer,
+            open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened,
+        ):
+            for chunk in answer.iter_content(1 << 16):
+                opened.write(chunk)
+    except requests.RequestException as err:
+        raise salt.exceptions.CommandExecutionError(
+            f"consul at {where} broke off its snapshot: {err}"
+        ) from err
+    except OSError as err:
+        raise salt.exceptions.CommandExecutionError(f"{file}: {err.strerror}") from err
+    if wrong := _damage(file):
+        raise salt.exceptions.CommandExecutionError(f"the snapshot of consul at {where} {wrong}")
+
+
+def _damage(file: str) -> str:
+    """What is wrong with a snapshot: it has the checksums of its own parts."""
+    found, wanted = {}, {}
+    try:
+        with tarfile.open(file, "r:gz") as tar:
+            for member in tar:
+                content = tar.extractfile(member)
+                if content is None:
+                    continue
+                if member.name == "SHA256SUMS":
+                    lines = content.read().decode("ascii").splitlines()
+                    wanted = {line.split()[1]: line.split()[0] for line in lines}
+                else:
+                    digest = hashlib.sha256()
+                    while chunk := content.read(1 << 16):
+                        digest.update(chunk)
+                    found[member.name] = digest.hexdigest()
+    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, IndexError) as err:
+        return f"is damaged: {err}"
+    wrong = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
+    if not wanted:
+        return "is damaged: it has no checksums"
+    return f"is damaged: {', '.join(wrong)} is not what its checksum says" if wrong else ""
+
+
+def load_snapshot(agent: dict[str, Any], file: str) -> None:
+    """
+    Make all that consul's servers know what a snapshot says. What they knew is lost.
+
+    A server that was set up anew has another id under the same name, and consul would not take it
+    beside the one of the snapshot; so that one is taken out, and the servers register anew.
+
+    file
+        The absolute path of a snapshot.
+
+    Raises ``CommandExecutionError`` where the snapshot is damaged, or consul does not take it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_consul.load_snapshot '{address: 10.77.0.11, port: 8500}' /root/consul.snap
+    """
+    if wrong := _damage(file):
+        raise salt.exceptions.CommandExecutionError(f"the snapshot {file} {wrong}")
+    with open(file, "rb") as opened:
+        _call(agent, "PUT", "snapshot", data=opened, timeout=SNAPSHOT_TIMEOUT)
+    members = {member["Tags"].get("id") for member in _get(agent, "agent/members", list)}
+    for node in _get(agent, "catalog/nodes", list):
+        if node["ID"] not in members:
+            _call(agent, "PUT", "catalog/deregister", json={"Node": node["Node"]})

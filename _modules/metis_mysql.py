@@ -99,4 +99,17 @@ def create_schema(database: str, file: str, then: str = "") -> None:
         raise salt.exceptions.CommandExecutionError(f"{file} does not make a database {database}")
     if then:
         ask([], then)
-    ask(["--execute", f"DROP DATABASE {_MARK}"])
+    settle()
+
+
+def settle() -> None:
+    """
+    Say that the database is whole, as after an import, or after a dump took its place.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo2 metis_mysql.settle
+    """
+    ask(["--execute", f"DROP DATABASE IF EXISTS {_MARK}"])

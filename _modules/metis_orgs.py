@@ -17,6 +17,7 @@ import salt.template
 __virtualname__ = "metis_orgs"
 
 MASTER_ID = "metis_master"
+SUFFIXES = {"orgs": ".sls", "releases": ".yaml"}
 
 
 def _files(kind: str, suffix: str) -> dict[str, Path]:
@@ -27,6 +28,25 @@ def _files(kind: str, suffix: str) -> dict[str, Path]:
         for path in sorted(Path(root, kind).glob(f"[!.]*{suffix}")):
             found.setdefault(path.name.removesuffix(suffix), path)
     return found
+
+
+def file(kind: str, name: str) -> str | None:
+    """
+    The path of an organization's or a release's file, or ``None`` where there is none.
+
+    kind
+        ``orgs`` or ``releases``.
+    name
+        The organization, or the release.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_orgs.file orgs acme
+    """
+    path = _files(kind, SUFFIXES[kind]).get(name)
+    return str(path) if path else None
 
 
 # What Salt logs of an error in a template has the lines around it, and they may hold a password.

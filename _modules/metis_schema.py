@@ -133,6 +133,25 @@ def _shell(what: str, script: str, *arguments: str) -> None:
         raise salt.exceptions.CommandExecutionError(f"{what} failed: {said}")
 
 
+def dump_command(database: str) -> list[str]:
+    """
+    What writes a whole database to its standard output, as it is at one moment.
+
+    database
+        Its name.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo2 metis_schema.dump_command metis_admin
+    """
+    return [
+        *("mariadb-dump", "--single-transaction", "--routines", "--events", "--triggers"),
+        *("--add-drop-database", "--databases", database),
+    ]
+
+
 def dump(database: str, into: str, release: str) -> str:
     """
     Write down a whole database, as it is at one moment; older dumps beyond the last five go.
@@ -160,10 +179,9 @@ def dump(database: str, into: str, release: str) -> str:
         part = folder / f".{file.name}.part"
         _shell(
             f"dumping {database}",
-            "mariadb-dump --single-transaction --routines --events --triggers "
-            '--add-drop-database --databases "$1" | gzip > "$2" && sync "$2"',
-            database,
+            'file=$1; shift; "$@" | gzip > "$file" && sync "$file"',
             str(part),
+            *dump_command(database),
         )
         os.replace(part, file)
         dumps = sorted(folder.glob(f"{database}-*.sql.gz"), key=lambda path: path.stat().st_mtime)

@@ -785,7 +785,7 @@ def _role_view(
                 "name": name,
                 "directory": release_directory(paths, role, name),
                 "artifacts": __salt__["metis_release.on_host"](release, role),
-                "facts": _facts(release, program, f"{programs}/releases/{name}"),
+                "facts": _facts(release, program, release_directory(paths, role, name)),
             }
             for name, release in releases.items()
         },

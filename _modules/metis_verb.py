@@ -11,7 +11,15 @@ __virtualname__ = "metis_verb"
 
 # What every verb takes, and what some do: a key to those that do.
 _FILTERS = ("org", "hosts", "roles")
-_OTHERS = {"release": "metis.upgrade and metis.rollback", "fix": "metis.check"}
+_OTHERS = {
+    "fix": "metis.check",
+    "release": "metis.upgrade and metis.rollback",
+    "to": "metis.backup",
+    "recipient": "metis.backup",
+    "from": "metis.restore",
+    "keyring": "metis.backup and metis.restore",
+    "confirm": "metis.restore",
+}
 ROLES = ("consul", "carrier", "admin", "ice_via", "data", "compute")
 
 

@@ -3,9 +3,10 @@ What the operator asks the master for: what there is, and an organization file t
 """
 
 import functools
+import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import salt.exceptions
@@ -520,3 +521,79 @@ def _by_hand(faults: list[dict[str, Any]]) -> list[str]:
     if len(release) > 1:
         lines.append(f"  release: {len(release) - 1} more of its artifacts have no checksum")
     return lines
+
+
+@_reported
+def inspect_backup(path: str, keyring: str | None = None) -> str:
+    """
+    Look at every byte of a backup, and show what it is of.
+
+    path
+        The file that ``metis.backup`` wrote.
+    keyring
+        The folder of the GnuPG keyring that has the private key; GnuPG's usual one where not given.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run metis.inspect_backup /root/demo.backup
+    """
+    cmd = __salt__["salt.cmd"]
+    known = cmd("metis_backup_file.manifest", str(path), cmd("metis_gpg.keyring", keyring))
+    lines = [f"{path}: the organization {known['org']}, as it was at {known['made']}"]
+    for name, entry in sorted(known["files"].items()):
+        version = f", version {entry['version']}" if entry.get("version") else ""
+        place = f" {entry['path']}" if entry["path"] else ""
+        lines.append(f"  {name}: {entry['size']} bytes of {entry['from']}{place}{version}")
+        lines.append(f"    sha256 {entry['sha256']}")
+    lines.append("instances and their releases:")
+    lines += [f"  {name}: {release}" for name, release in sorted(known["releases"].items())]
+    return "\n".join(lines)
+
+
+@_reported
+def unpack_backup(path: str, keyring: str | None = None, confirm: str | None = None) -> str:
+    """
+    Make what this master knows of an organization what a backup says: its file, its secrets and its
+    authority, what is deployed, its releases and pins. What hosts lost comes back with
+    ``metis.restore``.
+
+    path
+        The file that ``metis.backup`` wrote.
+    keyring
+        The folder of the GnuPG keyring that has the private key; GnuPG's usual one where not given.
+    confirm
+        The organization, where what this master knows of it is another and shall be replaced.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run metis.unpack_backup /root/demo.backup
+    """
+    cmd = __salt__["salt.cmd"]
+    own: dict[str, bytes] = {}
+
+    def take(name: str, chunks: Iterator[bytes]) -> None:
+        if name.startswith("master/"):
+            own[name.removeprefix("master/")] = b"".join(chunks)
+
+    found = cmd("metis_backup_file.walk", str(path), cmd("metis_gpg.keyring", keyring), take)
+    if found["problems"]:
+        raise cmd("metis_backup_file.damaged", str(path), found["problems"])
+    manifest = found["manifest"]
+    org, files = manifest["org"], manifest["files"]
+    if confirm is not None and str(confirm) != org:
+        raise salt.exceptions.CommandExecutionError(
+            f"confirm is {confirm}, and the backup is of {org}: nothing was written"
+        )
+    kept = {n: {"content": own[n], "path": files[f"master/{n}"]["path"]} for n in own}
+    done = cmd("metis_backup_master.unpack", org, kept, confirm is not None)
+    lines = [f"{path}: the organization {org}, as it was at {manifest['made']}"]
+    lines += [f"  {name}: written" for name in done["written"]]
+    lines += [f"  {name}: is here already" for name in done["same"]]
+    asked = json.dumps({"org": org, "from": str(path)})
+    lines.append("its hosts are not touched; what they lost comes back with")
+    lines.append(f"  salt-run state.orchestrate metis.restore pillar='{asked}'")
+    return "\n".join(lines)

@@ -10,6 +10,7 @@ from tests.lab.progress import Progress
 
 # What pkg.installed may ask for in a host, each with everything it depends on.
 PACKAGES = (
+    "gnupg",
     "mariadb-client",
     "mariadb-server",
     "nginx-light",

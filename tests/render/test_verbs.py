@@ -35,7 +35,8 @@ def test_a_verb_looks_before_it_acts_and_ends_at_the_first_failure(master: Host,
     assert (phases[0]["state"], phases[0]["fun"]) == ("metis", "guarded")
     assert all(phase["failhard"] is True for phase in phases)
     # Nothing but our own phases: they call a host that is silent, late or unknown by its name.
-    assert {phase["state"] for phase in phases} <= {"metis", "metis_check", "metis_upgrade"}
+    own = {"metis", "metis_backup", "metis_check", "metis_restore", "metis_upgrade"}
+    assert {phase["state"] for phase in phases} <= own
 
 
 @each_verb
@@ -91,3 +92,19 @@ def test_deploy_and_start_end_with_a_look_at_everything(master: Host) -> None:
 def test_stop_stops_every_role_and_starts_none(master: Host) -> None:
     phases = _phases(master, "stop")
     assert [phase.get("to") for phase in phases] == [None] + ["stopped"] * len(ORDER)
+
+
+def test_what_was_lost_comes_back_before_the_program_that_needs_it_starts(master: Host) -> None:
+    phases = _phases(master, "restore")
+    done = [p.get("part") or " ".join([p.get("to", p["fun"]), *p.get("roles", [])]) for p in phases]
+    assert done[:3] == ["guarded", "verified", "allowed"]
+    # carrier's configuration would make a new key.
+    assert done.index("p2p.key") < done.index(f"configured {' '.join(ROLES)}")
+    assert done.index("running consul") < done.index("consul.snapshot")
+    assert done.index("consul.snapshot") < done.index("running carrier")
+    assert done.index("database.sql.gz") < done.index("running admin")
+    assert done[-2:] == ["passing", "ended"]
+
+
+def test_nothing_is_written_before_it_is_known_for_whom_and_where(master: Host) -> None:
+    assert [p["fun"] for p in _phases(master, "backup")] == ["guarded", "prepared", "written"]

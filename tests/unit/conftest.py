@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import tempfile
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 from _modules import metis_consul
 from tests.lab.sandbox.build import CACHE
 from tests.lab.sandbox.consul import CONSUL, FILE
+from tests.unit.keyring import Keyring
 from tests.unit.loopback import Loopback
 from tests.unit.sandbox.running import Program, call, free_ports
 
@@ -33,6 +35,23 @@ def second_server() -> Iterator[Loopback]:
     found = Loopback()
     yield found
     found.close()
+
+
+@pytest.fixture(scope="session")
+def operator() -> Iterator[Keyring]:
+    """The keyring of an operator, who has the private key for backups."""
+    # A socket's path may have 107 characters.
+    with tempfile.TemporaryDirectory(prefix="metis-gpg-") as home:
+        keyring = Keyring(home, "operator")
+        yield keyring
+        keyring.end()
+
+
+@pytest.fixture
+def empty_keyring() -> Iterator[str]:
+    """The folder of a keyring without keys."""
+    with tempfile.TemporaryDirectory(prefix="metis-gpg-") as home:
+        yield home
 
 
 @pytest.fixture(scope="session")

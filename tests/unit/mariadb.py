@@ -70,12 +70,12 @@ class MariaDB:
         """Stand in for `cmd.run_all`: dumps, and dumps that are read back."""
         assert given["python_shell"] is False
         assert given["timeout"] > 0
-        if "mariadb-dump" in argv[2]:
+        if "mariadb-dump" in argv:
             # Nobody else may read it.
             assert given["umask"] == "077"
-            Path(argv[5]).touch()
+            Path(argv[4]).touch()
             now = (self.content, copy.deepcopy(self.rows))
-            self.dumps[Path(argv[5]).name.removeprefix(".").removesuffix(".part")] = now
+            self.dumps[Path(argv[4]).name.removeprefix(".").removesuffix(".part")] = now
         else:
             self.there = False
             if self.dies:

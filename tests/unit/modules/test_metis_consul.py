@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
+import stat
+import tarfile
 import threading
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -270,3 +274,84 @@ def test_a_server_that_is_not_well_is_named(server: Loopback) -> None:
 
 def test_without_a_leader_there_is_no_quorum(leaderless: Agent) -> None:
     assert "No cluster leader" in metis_consul.wait_for_quorum(leaderless, 3, 0)
+
+
+# All that it knows
+
+
+def test_what_consul_knew_comes_back(agent: Agent, name: str, tmp_path: Path) -> None:
+    file = tmp_path / "consul.snapshot"
+    metis_consul.set_key(agent, name, "before")
+    metis_consul.save_snapshot(agent, str(file))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    metis_consul.set_key(agent, name, "after")
+    metis_consul.load_snapshot(agent, str(file))
+    assert metis_consul.key(agent, name) == "before"
+
+
+def test_a_server_of_before_does_not_keep_its_successor_out(
+    agent: Agent, name: str, tmp_path: Path
+) -> None:
+    def nodes() -> list[str]:
+        return [node["Node"] for node in json.loads(call("GET", agent["port"], path)[1])]
+
+    path = "/v1/catalog/nodes"
+    gone = {"Node": name, "ID": str(uuid.uuid4()), "Address": "10.9.9.9"}
+    assert call("PUT", agent["port"], "/v1/catalog/register", json.dumps(gone))[0] == 200
+    own = [node for node in nodes() if node != name]
+    metis_consul.save_snapshot(agent, str(tmp_path / "snapshot"))
+    metis_consul.load_snapshot(agent, str(tmp_path / "snapshot"))
+    assert own
+    assert nodes() == own
+
+
+def test_a_snapshot_is_never_written_over_a_file(agent: Agent, tmp_path: Path) -> None:
+    file = tmp_path / "consul.snapshot"
+    file.write_text("precious")
+    with pytest.raises(CommandExecutionError, match="File exists"):
+        metis_consul.save_snapshot(agent, str(file))
+    assert file.read_text() == "precious"
+
+
+def _snapshot(**members: bytes) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as tar:
+        for member, content in members.items():
+            entry = tarfile.TarInfo(member)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return made.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (b"", "is damaged"),
+        (b"<html>", "is damaged"),
+        (_snapshot(state=b"x"), "it has no checksums"),
+        (_snapshot(state=b"x", SHA256SUMS=b"00  state\n"), "state is not what its checksum says"),
+        (_snapshot(SHA256SUMS=b"00  state\n"), "state is not what its checksum says"),
+        (_snapshot(state=b"x" * 9000, SHA256SUMS=b"00  state\n")[:-20], "is damaged"),
+    ],
+)
+def test_a_snapshot_that_is_not_whole_is_none(
+    server: Loopback, tmp_path: Path, sent: bytes, why: str
+) -> None:
+    server.answers = [loopback.gives(sent)]
+    file = tmp_path / "snapshot"
+    with pytest.raises(CommandExecutionError, match=why):
+        metis_consul.save_snapshot(_at(server), str(file))
+    with pytest.raises(CommandExecutionError, match=why):
+        metis_consul.load_snapshot(_at(server), str(file))
+    # What is damaged is not even offered.
+    assert server.asked == ["GET /v1/snapshot"]
+
+
+def test_a_snapshot_that_breaks_off_is_told(server: Loopback, tmp_path: Path) -> None:
+    server.answers = [loopback.gives(b"half", length=4000)]
+    with pytest.raises(CommandExecutionError, match=r"broke off its snapshot|is damaged"):
+        metis_consul.save_snapshot(_at(server), str(tmp_path / "snapshot"))
+
+
+def test_an_agent_has_a_version(agent: Agent) -> None:
+    assert metis_consul.version(agent) == "1.8.7"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from salt.exceptions import CommandExecutionError
 
 from _modules import metis_p2p_key
 
@@ -78,3 +79,34 @@ def test_without_the_user_nothing_is_left_behind(path: Path) -> None:
     with pytest.raises(KeyError):
         metis_p2p_key.generate(str(path), "metis-no-such-user")
     assert list(path.parent.iterdir()) == []
+
+
+def test_a_key_from_a_backup_takes_the_place_of_another(path: Path, tmp_path: Path) -> None:
+    metis_p2p_key.generate(str(path), "nobody")
+    (tmp_path / "kept").write_text("0a" * 32)
+    metis_p2p_key.put_back(str(path), "nobody", str(tmp_path / "kept"))
+    assert path.read_text() == "0a" * 32
+    found = path.stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o600, 65534)
+
+
+def test_a_host_without_the_user_yet_has_the_key_for_root(tmp_path: Path) -> None:
+    path = tmp_path / "etc/carrier/p2p.key"
+    (tmp_path / "kept").write_text("0a" * 32)
+    metis_p2p_key.put_back(str(path), "metis-nobody", str(tmp_path / "kept"))
+    assert (path.read_text(), path.stat().st_uid) == ("0a" * 32, 0)
+
+
+@pytest.mark.parametrize("content", ["", "0A" * 32, "0a" * 31, "0a" * 32 + "\n", "\xff" * 64])
+def test_what_is_no_key_takes_no_place(path: Path, tmp_path: Path, content: str) -> None:
+    metis_p2p_key.generate(str(path), "nobody")
+    before = path.read_text()
+    (tmp_path / "kept").write_text(content, "latin-1")
+    with pytest.raises(CommandExecutionError, match="holds no key of carrier's"):
+        metis_p2p_key.put_back(str(path), "nobody", str(tmp_path / "kept"))
+    assert path.read_text() == before
+
+
+def test_a_key_that_is_not_there_is_named(path: Path) -> None:
+    with pytest.raises(CommandExecutionError, match="/nowhere: No such file"):
+        metis_p2p_key.put_back(str(path), "nobody", "/nowhere")
