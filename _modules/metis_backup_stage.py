@@ -5,6 +5,7 @@ is served to all of them.
 Runs on the master.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -78,3 +79,6 @@ def clear(org: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
         raise salt.exceptions.CommandExecutionError(f"{folder} cannot be removed")
+    # Unless another organization has something there.
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()

@@ -404,7 +404,9 @@ def prune(needed: list[str], kept: int, new: str, test: bool = False) -> list[st
         salt-run salt.cmd metis_store.prune '[0.4.0, 0.3.0]' 2 0.4.0 test=True
     """
     artifacts = Path(path(""))
-    there = {release.name: _came(release) for release in artifacts.glob("*") if release.is_dir()}
+    # What is no release, as `_restore`, is somebody else's.
+    found = artifacts.glob("[A-Za-z0-9]*")
+    there = {release.name: _came(release) for release in found if release.is_dir()}
     begin = there.get(new, time.time())
     old = [name for name, came in there.items() if name not in needed and came < begin]
     old.sort(key=lambda name: there[name], reverse=True)

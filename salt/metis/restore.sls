@@ -15,6 +15,10 @@ Nothing is lost that was not confirmed:
   metis_restore.allowed:
     - failhard: True
 
+The hosts are fit for it:
+  metis_check.fit:
+    - failhard: True
+
 Every instance has a release:
   metis_upgrade.settled:
     - failhard: True

@@ -265,6 +265,14 @@ def test_what_is_pruned_takes_its_halves_and_what_is_known_of_it_along(store: St
     assert metis_store.prune(["0.3.0"], 2, "0.3.0") == []
 
 
+def test_what_waits_for_a_host_is_no_release(store: Store) -> None:
+    waiting = store.file("_restore/acme/p2p.key")
+    metis_store.make_folder(str(waiting))
+    waiting.write_text("sealed")
+    assert metis_store.prune(["0.3.0"], 1, "0.3.0") == []
+    assert waiting.exists()
+
+
 def test_an_empty_store_has_nothing_to_prune(store: Store) -> None:
     assert metis_store.prune([], 1, "0.3.0") == []
     assert not store.root.exists()
