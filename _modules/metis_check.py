@@ -23,7 +23,8 @@ __virtualname__ = "metis_check"
 
 # systemd's own mark of a container, whose clock is the machine's around it.
 _CONTAINER = Path("/run/systemd/container")
-_LISTS = "/var/lib/apt/lists"
+# apt works in it whenever it reads its sources, also where it finds nothing new.
+_LISTS = "/var/lib/apt/lists/partial"
 TIMESYNC = "systemd-timesyncd.service"
 # Debian's and Ubuntu's services that keep the time.
 TIME_SERVICES = (
@@ -144,7 +145,7 @@ def _packages(names: list[str]) -> dict[str, Any]:
 
 
 def _age() -> float | None:
-    """Seconds since apt read its sources last, as Salt's own ``pkg.refresh_db`` counts them."""
+    """Seconds since apt read its sources last."""
     try:
         return time.time() - os.stat(_LISTS).st_mtime
     except FileNotFoundError:

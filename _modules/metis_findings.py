@@ -45,7 +45,16 @@ PACKAGES = {
 _MODULES = {"admin": ("saltext.mysql", "pymysql")}
 
 # How many times its own size an artifact takes, unpacked and installed too.
-_ROOM = {"binary": 1, "jar": 1, "sql": 1, "zip": 4, "tar": 4, "wheel": 4, "wheelhouse": 5}
+_ROOM = {
+    "binary": 1,
+    "installer": 6,
+    "jar": 1,
+    "sql": 1,
+    "tar": 4,
+    "wheel": 4,
+    "wheelhouse": 5,
+    "zip": 4,
+}
 _ROOM_OF_A_PACKAGE = 4
 # Below the first nothing can be installed, whatever is not known of its size; below the second no
 # program can even begin to write.
@@ -111,12 +120,17 @@ def asked(
         own["ports"] += [[protocol, port] for _, protocol, port in ports]
         own["folders"].append(__salt__["metis_config.data_directory"](paths, instance))
         own["folders"] += [_MYSQL] if role == "admin" else []
-        own["packages"] += [name for name in PACKAGES[role] if name not in own["packages"]]
         own["modules"] += _MODULES.get(role, ())
         release = releases[topology["deployed"][instance["id"]]["release"]]
+        own["packages"] += PACKAGES[role]
         own["room"] |= _room(paths, release, role, sizes)
-        own["files"] += [release["fighter"]["python"]] if role in ("data", "compute") else []
+        if role in ("data", "compute"):
+            own["packages"] += release["fighter"].get("packages", [])
+            python = release["fighter"]["python"]
+            # Else the release brings it.
+            own["files"] += [python] if python.startswith("/") else []
     for own in found.values():
+        own["packages"] = list(dict.fromkeys(own["packages"]))
         own["folders"] = list(dict.fromkeys(own["folders"]))
         own["files"] = list(dict.fromkeys([*own["files"], *own["room"]]))
     return found

@@ -89,6 +89,28 @@ def test_room_is_counted_for_what_is_unpacked_too(topology: Data) -> None:
     }
 
 
+def test_a_fighter_s_release_says_what_else_its_host_needs(topology: Data) -> None:
+    release = copy.deepcopy(orgs.RELEASE)
+    brought = {"python": "python/bin/python3.7", "packages": ["libgmpxx4ldbl"]}
+    release["fighter"] |= brought
+    asked = metis_findings.asked(topology, topology["instances"], {"0.3.0": release}, {})
+    assert asked["h4"]["packages"] == ["curl", "python3-venv", "libgmpxx4ldbl"]
+    assert "libgmpxx4ldbl" not in asked["h1"]["packages"]
+    # It comes with the release.
+    assert "fighter's Python" not in _of(topology, asked, "h4")
+
+
+@pytest.mark.parametrize(
+    "kind", ["binary", "installer", "jar", "sql", "tar", "wheel", "wheelhouse", "zip"]
+)
+def test_every_kind_of_artifact_takes_room(topology: Data, kind: str) -> None:
+    release = copy.deepcopy(orgs.RELEASE)
+    release["artifacts"]["carrier"] |= {"kind": kind, "unpacks": "into/it"}
+    sizes = {"0.3.0/carrier": 10}
+    asked = metis_findings.asked(topology, topology["instances"], {"0.3.0": release}, sizes)
+    assert asked["h1"]["room"]["/opt/metis/carrier/releases/0.3.0/carrier"] >= 10
+
+
 # What a host is
 
 
