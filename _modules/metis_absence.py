@@ -208,7 +208,12 @@ class _Plan:
 
     def kept_texts(self) -> list[str]:
         """What is kept, for people."""
-        return [f"{claim['kind']} {claim['name']}" for claim in self.kept]
+        paths = self.kept_paths()
+        return [
+            f"{claim['kind']} {claim['name']}"
+            for claim in self.kept
+            if not _lies_in(claim["name"], paths)
+        ]
 
     def survivors(self) -> list[Claim]:
         """The claims that hold on: of those who stay, and of what is kept."""
@@ -350,14 +355,15 @@ def release(view: View, leaving: Data | None = None, test: bool = False) -> dict
     """
     plan = _planned(view, leaving)
     survivors = plan.survivors()
-    found = {"folders": plan.folders(), "unmarked": len(plan.claims) - len(survivors)}
+    folders = plan.folders()
+    found = {"folders": folders, "unmarked": len(plan.claims) - len(survivors)}
     changed = survivors != plan.claims
     if test or not changed:
         return found
     if left := [*plan.paths(plan.last), *(f"user {name}" for name in plan.users(plan.last))]:
         raise salt.exceptions.CommandExecutionError(f"is still there: {', '.join(left)}")
     try:
-        for folder in found["folders"]:
+        for folder in folders:
             os.rmdir(folder)
     except OSError as err:
         raise salt.exceptions.CommandExecutionError(f"{err.filename}: {err.strerror}") from err

@@ -12,10 +12,7 @@ __virtualname__ = "metis_claims"
 Claim = dict[str, Any]
 View = dict[str, Any]
 
-# What an operator may keep of an organization that is removed.
-PARTS = ("data", "database", "logs")
-
-# Debian's packages, and the units that they bring and that a role runs or masks.
+# Debian's packages that a role installs; a release of the fighters may want more.
 PACKAGES = {
     "consul": [],
     "carrier": ["curl"],
@@ -59,11 +56,12 @@ def of(view: View) -> list[Claim]:
     view
         As ``metis_topology.view`` returns it.
 
-    Returns mappings with ``kind``, ``name``, ``parts`` (of ``PARTS``: what keeps it) and ``for``
-    (instances that need it). ``kind`` is ``tree`` (a file, or a folder with all that is in it),
-    ``folder`` (which goes when it is empty), ``store`` (a service's folder), ``link`` (of a
-    service, which a role removes), ``user``, ``unit``, ``package``, ``service`` (a package's unit),
-    ``database`` or ``account``. What is a service's has the service's unit as ``service``.
+    Returns mappings with ``kind``, ``name``, ``parts`` (what it is kept with: ``data``,
+    ``database``, ``logs``) and ``for`` (instances that need it). ``kind`` is ``tree`` (a file, or a
+    folder with all that is in it), ``folder`` (which goes when it is empty), ``store`` (a service's
+    folder), ``link`` (of a service, which a role removes), ``user``, ``unit``, ``package``,
+    ``service`` (a package's unit), ``database`` or ``account``. What is a service's has the
+    service's unit as ``service``.
 
     CLI Example:
 
@@ -118,6 +116,7 @@ def _claim(kind: str, name: str, instance: str, *parts: str, service: str | None
 def _common(role: str, seen: View, instance: str, paths: dict[str, str]) -> list[Claim]:
     # Dumps of the database are among admin's data.
     data = ("data", "database") if role == "admin" else ("data",)
+    more = [name for one in seen["releases"].values() for name in one["facts"].get("packages", [])]
     return [
         *(_claim("folder", path, instance) for path in paths.values()),
         _claim("folder", UNITS, instance),
@@ -127,7 +126,7 @@ def _common(role: str, seen: View, instance: str, paths: dict[str, str]) -> list
         _claim("tree", seen["configuration"], instance),
         _claim("tree", seen["data"], instance, *data),
         _claim("tree", seen["logs"], instance, "logs"),
-        *(_package(name, instance) for name in PACKAGES[role]),
+        *(_package(name, instance) for name in [*PACKAGES[role], *more]),
     ]
 
 

@@ -57,7 +57,9 @@ The database account {{ account }} is gone:
 {{ service }} is as it was before:
   service.{{ "running" if was.active else "dead" }}:
     - name: {{ service }}
+{%- if was.active %}
     - unmask: True
+{%- endif %}
     - enable: {{ was.enabled }}
     - require:
       - metis_unit: {{ service }} does not run with settings of admin
