@@ -45,7 +45,9 @@ _CONNECTION = ("connection_user", "connection_unix_socket")
 _KEYWORDS = {
     "service.running": ("unmask",),
     "file.directory": ("mode",),
+    "mysql_database.absent": _CONNECTION,
     "mysql_grants.present": _CONNECTION,
+    "mysql_user.absent": _CONNECTION,
 }
 
 
