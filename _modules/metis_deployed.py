@@ -136,6 +136,24 @@ def keep(org: str, entries: dict[str, Entry]) -> None:
     _edit(org, lambda known: known.update(entries))
 
 
+def drop(org: str, identity: str) -> None:
+    """
+    Forget an instance: it is not deployed any more.
+
+    org
+        The organization.
+    identity
+        The instance.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_deployed.drop acme data@acme4:8700
+    """
+    _edit(org, lambda known: known.pop(identity, None))
+
+
 def before(entries: list[Entry]) -> list[str]:
     """
     The releases that instances would go back to.

@@ -83,14 +83,16 @@ def reach(
     agent_since: float = 0.0,
     only: list[str] | None = None,
     release: str | None = None,
+    keep: list[str] | None = None,
+    besides: dict[str, list[str]] | None = None,
     **kwargs: Any,
 ) -> dict[str, Any] | list[str]:
     """
     Bring this host's roles to a state, and look at the instances afterwards.
 
     to
-        ``laid_down``, ``installed``, ``configured``, ``running`` or ``stopped``: the SLS of each
-        role.
+        ``laid_down``, ``installed``, ``configured``, ``running``, ``stopped`` or ``absent``: the
+        SLS of each role.
     roles
         Host to the roles that are meant; one job serves hosts of different roles.
     test
@@ -99,9 +101,14 @@ def reach(
         When the consul agent that the programs use was started, in seconds of the epoch: fighters
         older than that are restarted.
     only
-        Of data and compute, start these instances only; all where not given.
+        Of data and compute, start these instances only; have these go only, of any role. All where
+        not given.
     release
         What is laid down; the wanted one where not given.
+    keep
+        What does not go with instances: some of ``data``, ``database``, ``logs``.
+    besides
+        Host to roles that it may have had, and that go too where it has.
 
     Returns what ``state.sls`` returns: states by their tag, or texts where the SLS do not render.
     The state ``metis_instance.seen`` among them has the instances.
@@ -112,7 +119,8 @@ def reach(
 
         salt demo1 metis_host.reach configured '{demo1: [consul, carrier]}' test=True
     """
-    own = [f"roles.{role}.{to}" for role in roles[__opts__["id"]]]
+    meant = roles[__opts__["id"]] + (besides or {}).get(__opts__["id"], [])
+    own = [f"roles.{role}.{to}" for role in meant]
     if others := _at_work():
         raise salt.exceptions.CommandExecutionError(
             f"another run is at work on this host, as job {others[0]['jid']}: wait for its end, or "
@@ -124,4 +132,7 @@ def reach(
         override["metis_only"] = only
     if release is not None:
         override["metis_release"] = release
+    if to == "absent":
+        leaving = {"roles": meant, "only": only, "keep": keep or []}
+        override["metis_leaving"] = leaving
     return __salt__["state.sls"]([*own, "roles.seen"], test=test, pillar=override, **job)

@@ -5,6 +5,8 @@ Salt's own ``mysql`` module splits an SQL file into statements itself, which a s
 and views does not survive; the server's client reads it as it is.
 """
 
+import os
+
 import salt.exceptions
 
 __virtualname__ = "metis_mysql"
@@ -13,6 +15,8 @@ TIMEOUT = 60
 IMPORT_TIMEOUT = 600
 # Stands beside the database while its schema is read: an import that was cut off is seen.
 _MARK = "metis_importing"
+# Where Debian has its databases.
+FOLDER = "/var/lib/mysql"
 
 
 def ask(words: list[str], stdin: str | None = None, timeout: int = TIMEOUT) -> str:
@@ -113,3 +117,56 @@ def settle() -> None:
         salt demo2 metis_mysql.settle
     """
     ask(["--execute", f"DROP DATABASE IF EXISTS {_MARK}"])
+
+
+def folder() -> str:
+    """
+    Where Debian has its databases.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo2 metis_mysql.folder
+    """
+    return FOLDER
+
+
+def folders() -> list[str]:
+    """
+    Every database, also of a server that does not run: each is a folder.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo2 metis_mysql.folders
+    """
+    try:
+        return sorted(entry.name for entry in os.scandir(FOLDER) if entry.is_dir())
+    except FileNotFoundError:
+        return []
+    except OSError as err:
+        raise salt.exceptions.CommandExecutionError(f"{FOLDER}: {err.strerror}") from err
+
+
+def accounts(host: str = "127.0.0.1") -> list[str]:
+    """
+    Who may log in from a host; nobody where there is no server.
+
+    host
+        The host, as accounts say it.
+
+    Raises ``CommandExecutionError`` where the server cannot be asked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo2 metis_mysql.accounts
+    """
+    if not folders():
+        return []
+    rows = ask(["--execute", "SELECT Host, User FROM mysql.user"])
+    known = [line.split("\t") for line in rows.splitlines()]
+    return sorted(user for where, user in known if where == host)

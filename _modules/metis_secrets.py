@@ -70,6 +70,31 @@ def edit(org: str, change: Callable[[dict[str, Any]], Any], below: str = "") -> 
     return found
 
 
+def forget(org: str, below: str = "") -> None:
+    """
+    Forget all that is kept of an organization.
+
+    org
+        The organization.
+    below
+        As for ``edit``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_secrets.forget acme
+    """
+    directory = folder(below)
+    path = directory / f"{org}.yaml"
+    lock = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        path.unlink(missing_ok=True)
+    finally:
+        os.close(lock)
+
+
 def kept(org: str, names: list[str]) -> dict[str, str]:
     """
     The secrets of an organization; those that do not exist yet are made.

@@ -80,6 +80,7 @@ FORBIDDEN_DIRECTORIES = {
         ("/home /root", "is hidden from the programs by their units"),
         ("/etc/mysql /var/lib/mysql /var/log/mysql", "is MariaDB's"),
         ("/etc/nginx /var/lib/nginx /var/log/nginx", "is nginx's"),
+        ("/var/lib/metis-ownership", "says what is the organization's"),
         ("/etc/salt /var/cache/salt /var/log/salt", "is Salt's"),
         ("/etc/systemd /usr/lib/systemd /usr/local/lib/systemd /var/lib/systemd", "is systemd's"),
     )

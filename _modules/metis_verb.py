@@ -18,7 +18,9 @@ _OTHERS = {
     "recipient": "metis.backup",
     "from": "metis.restore",
     "keyring": "metis.backup and metis.restore",
-    "confirm": "metis.restore",
+    "confirm": "metis.cleanup and metis.restore",
+    "keep": "metis.cleanup",
+    "forget_identity": "metis.cleanup",
 }
 ROLES = ("consul", "carrier", "admin", "ice_via", "data", "compute")
 
@@ -82,6 +84,19 @@ def given(asked: dict[str, Any]) -> dict[str, Any]:
         salt-run salt.cmd metis_verb.given '{org: demo, metis: {}}'
     """
     return {key: asked[key] for key in (*_FILTERS, *_OTHERS) if asked.get(key)}
+
+
+def roles() -> list[str]:
+    """
+    Every role.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_verb.roles
+    """
+    return list(ROLES)
 
 
 def request(

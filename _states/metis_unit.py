@@ -142,3 +142,44 @@ def stopped(name: str) -> State:
     except salt.exceptions.CommandExecutionError as err:
         return ret | {"result": False, "changes": {}, "comment": str(err)}
     return ret | {"comment": f"{name} was stopped"}
+
+
+def dead(name: str) -> State:
+    """
+    A unit does not run, as before its file goes. It is not kept from running again.
+
+    name
+        The unit, with its suffix.
+    """
+    ret: State = {"name": name, "result": True, "changes": {}, "comment": f"{name} does not run"}
+    try:
+        state = __salt__["metis_unit.facts"]([name])[name]["state"]
+        if state in ("absent", "inactive"):
+            return ret
+        ret["changes"]["state"] = {"old": state, "new": "inactive"}
+        if __opts__["test"]:
+            return ret | {"result": None, "comment": f"{name} would be stopped"}
+        if state != "failed":
+            __salt__["metis_unit.act"]("stop", [name])
+        if __salt__["metis_unit.facts"]([name])[name]["state"] == "failed":
+            __salt__["metis_unit.act"]("reset-failed", [name])
+    except salt.exceptions.CommandExecutionError as err:
+        return ret | {"result": False, "changes": {}, "comment": str(err)}
+    return ret | {"comment": f"{name} was stopped"}
+
+
+def reloaded(name: str) -> State:
+    """
+    systemd knows its units as their files say them now.
+
+    name
+        What the state is called.
+    """
+    ret: State = {"name": name, "result": True, "changes": {}, "comment": "systemd knows its units"}
+    if __opts__["test"]:
+        return ret
+    try:
+        __salt__["metis_unit.act"]("daemon-reload")
+    except salt.exceptions.CommandExecutionError as err:
+        return ret | {"result": False, "comment": str(err)}
+    return ret

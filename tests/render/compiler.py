@@ -34,12 +34,16 @@ _GRAINS = {
     "osarch": "amd64",
 }
 
+# What goes of a role, by the kinds of claims.
+_KINDS = ("tree", "unit", "user", "database", "account", "service", "link")
+
 # States that make something with an owner.
 _OWNED = ("file.managed", "file.serialize", "file.directory", "file.recurse")
 
 # Arguments that a function takes without naming them in its signature.
 _CONNECTION = ("connection_user", "connection_unix_socket")
 _KEYWORDS = {
+    "service.running": ("unmask",),
     "file.directory": ("mode",),
     "mysql_grants.present": _CONNECTION,
 }
@@ -123,11 +127,38 @@ class Host:
         self._wanted = "running"
         # systemd is asked for it on a real host.
         self._functions["metis_unit.wanted"] = lambda _: self._wanted
+        # A real host looks at what is there: here it is all that is claimed.
+        self._functions["metis_absence.going"] = self._going
+        self._functions["metis_absence.shared"] = self._shared
 
     @property
     def roles(self) -> list[str]:
         """The roles of its view."""
         return list(self.view["roles"])
+
+    def claims(self) -> list[Data]:
+        """What the organization makes on the host."""
+        found: list[Data] = self._functions["metis_claims.of"](self.view)
+        return found
+
+    def _going(self, role: str, view: Data, leaving: Data) -> Data:
+        own = [c for c in self.claims() if {one.split("@")[0] for one in c["for"]} == {role}]
+        named = {kind: [c["name"] for c in own if c["kind"] == kind] for kind in _KINDS}
+        instances = view["roles"].get(role, {"instances": []})["instances"]
+        was = {"enabled": True, "active": True}
+        found: Data = {f"{kind}s": named[kind] for kind in _KINDS}
+        found |= {"paths": named["tree"], "services": dict.fromkeys(named["service"], was)}
+        found["links"] = [{"name": link, "target": "/etc/link"} for link in named["link"]]
+        found["registered"] = [i["service"]["id"] for i in instances if i["service"]]
+        return found
+
+    def _shared(self, view: Data, leaving: Data) -> Data:
+        mixed = [c for c in self.claims() if len({one.split("@")[0] for one in c["for"]}) > 1]
+        return {
+            "paths": [claim["name"] for claim in mixed if claim["kind"] == "tree"],
+            "packages": [claim["name"] for claim in self.claims() if claim["kind"] == "package"],
+            "owners": [{"name": "/srv/empty", "owner": [33, 33, "0755"]}],
+        }
 
     def reached(self, to: str) -> list[Data]:
         """The states by which a verb brings all roles of the host to a state."""

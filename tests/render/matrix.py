@@ -21,7 +21,7 @@ ALONE = "one-role-a-host"
 EVERYTHING = ("defaults", "only")
 OTHER = "2024"
 # What is configured and installed comes with what runs.
-TARGETS = ("running", "stopped", "highstate", "highstate when stopped")
+TARGETS = ("running", "stopped", "absent", "highstate", "highstate when stopped")
 
 # An organization and a host of it.
 Place = tuple[str, str]

@@ -35,7 +35,9 @@ def test_a_verb_looks_before_it_acts_and_ends_at_the_first_failure(master: Host,
     assert (phases[0]["state"], phases[0]["fun"]) == ("metis", "guarded")
     assert all(phase["failhard"] is True for phase in phases)
     # Nothing but our own phases: they call a host that is silent, late or unknown by its name.
-    own = {"metis", "metis_backup", "metis_check", "metis_restore", "metis_upgrade"}
+    own = {"metis"} | {
+        f"metis_{one}" for one in ("backup", "check", "cleanup", "restore", "upgrade")
+    }
     assert {phase["state"] for phase in phases} <= own
 
 
@@ -87,6 +89,11 @@ def test_a_check_tells_no_host_to_be_anything(master: Host) -> None:
 def test_deploy_and_start_end_with_a_look_at_everything(master: Host) -> None:
     for verb in ("deploy", "start"):
         assert _phases(master, verb)[-1]["fun"] == "passing"
+
+
+def test_cleanup_looks_and_asks_before_anything_goes(master: Host) -> None:
+    known = [phase["fun"] for phase in _phases(master, "cleanup")]
+    assert known == ["guarded", "surveyed", "allowed", "removed", "proven", "forgotten"]
 
 
 def test_stop_stops_every_role_and_starts_none(master: Host) -> None:

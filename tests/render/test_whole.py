@@ -132,6 +132,7 @@ def test_laying_a_release_down_touches_nothing_that_runs(matrix: Matrix, role: s
         ("metis_artifact", "unpacked"),
         ("cmd", "run"),
         ("pkg", "installed"),
+        ("metis_ownership", "marked"),
     }
     artifacts = {
         f"{chunk['directory']}/{artifact['file']}"

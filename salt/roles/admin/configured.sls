@@ -48,6 +48,8 @@ The unit of admin is written:
     - group: root
     - mode: '0644'
     - makedirs: True
+    - require:
+      - sls: roles.admin.installed
     - context:
         org: {{ pillar.metis.org | json }}
         user: {{ admin.user }}

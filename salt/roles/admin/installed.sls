@@ -14,3 +14,5 @@ The packages of admin are installed:
       - mariadb-server
       - nginx-light
       - openjdk-17-jre-headless
+    - require:
+      - metis_ownership: What the organization makes on this host carries its mark

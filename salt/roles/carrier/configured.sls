@@ -30,6 +30,8 @@ The unit of carrier is written:
     - group: root
     - mode: '0644'
     - makedirs: True
+    - require:
+      - sls: roles.carrier.installed
     - context:
         org: {{ pillar.metis.org | json }}
         user: {{ carrier.user }}

@@ -1,3 +1,6 @@
+include:
+  - roles.common.marked
+
 The directories that the roles share exist:
   file.directory:
     - names: {{ pillar.metis.paths.values() | unique | list | json }}
@@ -5,3 +8,5 @@ The directories that the roles share exist:
     - group: root
     - mode: '0755'
     - makedirs: True
+    - require:
+      - metis_ownership: What the organization makes on this host carries its mark

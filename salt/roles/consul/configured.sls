@@ -23,6 +23,8 @@ The unit of consul is written:
     - group: root
     - mode: '0644'
     - makedirs: True
+    - require:
+      - sls: roles.consul.installed
     - context:
         org: {{ pillar.metis.org | json }}
         user: {{ consul.user }}

@@ -36,6 +36,8 @@ The unit of {{ program }} is written:
     - group: root
     - mode: '0644'
     - makedirs: True
+    - require:
+      - sls: roles.ice_via.installed
     - context:
         org: {{ pillar.metis.org | json }}
         user: {{ ice_via.user }}

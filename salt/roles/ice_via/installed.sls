@@ -14,6 +14,8 @@ The services of the Ice packages are masked:
       - /etc/systemd/system/glacier2router.service
     - target: /dev/null
     - force: True
+    - require:
+      - metis_ownership: What the organization makes on this host carries its mark
 
 The packages of Ice are installed:
   pkg.installed:

@@ -93,3 +93,11 @@ def test_every_release_of_every_organization_is_told() -> None:
     assert metis_deployed.releases() == ["0.2.0", "0.2.1", "0.3.0", "0.4.0"]
     later = {"acme": {"consul@h1": {"release": "0.5.0", "previous": "0.4.0"}}}
     assert metis_deployed.releases(later) == ["0.2.0", "0.2.1", "0.4.0", "0.5.0"]
+
+
+def test_what_is_gone_is_dropped() -> None:
+    there = {"consul@h1": {"release": "0.3.0"}, "carrier@h1": {"release": "0.3.0"}}
+    metis_deployed.keep("acme", there)
+    metis_deployed.drop("acme", "carrier@h1")
+    metis_deployed.drop("acme", "carrier@h1")
+    assert metis_deployed.read("acme") == {"consul@h1": {"release": "0.3.0"}}

@@ -168,3 +168,21 @@ def test_two_runs_do_not_meet_on_a_host(functions: dict[str, Mock]) -> None:
     with pytest.raises(CommandExecutionError, match="as job 2026: wait for its end, or salt"):
         metis_host.reach("running", {"h1": ["consul"]})
     functions["state.sls"].assert_not_called()
+
+
+def test_who_leaves_and_what_is_kept_goes_along(functions: dict[str, Any]) -> None:
+    metis_host.reach("absent", {"h1": ["data"]}, only=["data@h1:8700"])
+    assert _sls(functions).call_args.kwargs["pillar"]["metis_leaving"] == {
+        "roles": ["data"],
+        "only": ["data@h1:8700"],
+        "keep": [],
+    }
+    besides = {"h1": ["carrier"], "h2": ["admin"]}
+    metis_host.reach("absent", {"h1": ["data"]}, keep=["logs"], besides=besides)
+    call = _sls(functions).call_args
+    assert call.args == (["roles.data.absent", "roles.carrier.absent", "roles.seen"],)
+    assert call.kwargs["pillar"]["metis_leaving"] == {
+        "roles": ["data", "carrier"],
+        "only": None,
+        "keep": ["logs"],
+    }

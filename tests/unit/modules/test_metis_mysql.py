@@ -21,6 +21,7 @@ class Server:
         self.databases = ["information_schema", "mysql"]
         self.fails = ""
         self.argv: list[list[str]] = []
+        self.accounts = ""
         # What the schema makes.
         self.makes: list[str] = ["metis_admin"]
 
@@ -35,6 +36,8 @@ class Server:
             return {"retcode": 1, "stdout": "", "stderr": "ERROR 2002 (HY000): no server"}
         if text == "SHOW DATABASES":
             out = "\n".join(self.databases)
+        elif text.endswith("FROM mysql.user"):
+            out = self.accounts
         elif text == SCHEMA:
             self.databases += self.makes
         elif text.startswith("CREATE DATABASE IF NOT EXISTS "):
@@ -95,3 +98,28 @@ def test_a_schema_that_is_not_there_touches_nothing(server: Server, tmp_path: Pa
     with pytest.raises(CommandExecutionError, match="No such file"):
         metis_mysql.create_schema("metis_admin", str(tmp_path / "none.sql"))
     assert server.argv == []
+
+
+def test_databases_are_seen_without_a_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metis_mysql, "FOLDER", str(tmp_path / "mysql"))
+    assert metis_mysql.folders() == []
+    # Nor are there accounts, and nobody is asked for them.
+    assert metis_mysql.accounts() == []
+    (tmp_path / "mysql/metis_admin").mkdir(parents=True)
+    (tmp_path / "mysql/ibdata1").touch()
+    assert metis_mysql.folders() == ["metis_admin"]
+    assert metis_mysql.folder() == str(tmp_path / "mysql")
+
+
+def test_accounts_are_those_of_a_host(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metis_mysql, "FOLDER", str(tmp_path))
+    (tmp_path / "mysql").mkdir()
+    server.accounts = "localhost\troot\n127.0.0.1\tshop\n127.0.0.1\tmetis_admin"
+    assert metis_mysql.accounts() == ["metis_admin", "shop"]
+    server.fails = "mysql.user"
+    with pytest.raises(CommandExecutionError, match="MariaDB cannot be asked"):
+        metis_mysql.accounts()

@@ -122,3 +122,21 @@ def test_processes_wait_for_each_other(pki: Path) -> None:
     for process in started:
         process.join(TIMEOUT)
     assert set(got) == {metis_secrets.kept("acme", ["shared"])["shared"]}
+
+
+def test_what_is_forgotten_is_made_anew(pki: Path) -> None:
+    first = metis_secrets.kept("acme", ["mysql_password"])
+    metis_secrets.kept("other", ["mysql_password"])
+    metis_secrets.forget("acme")
+    assert not _file(pki, "acme").exists()
+    assert _file(pki, "other").exists()
+    metis_secrets.forget("acme")
+    assert metis_secrets.kept("acme", ["mysql_password"]) != first
+
+
+def test_what_stands_beside_the_secrets_is_forgotten_alone(pki: Path) -> None:
+    made = metis_secrets.kept("acme", ["mysql_password"])
+    metis_secrets.edit("acme", lambda known: known.update(a=1), "deployed")
+    metis_secrets.forget("acme", "deployed")
+    assert list((pki / "metis/deployed").iterdir()) == []
+    assert metis_secrets.kept("acme", ["mysql_password"]) == made

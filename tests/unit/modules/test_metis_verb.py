@@ -162,3 +162,12 @@ def test_other_keys_of_the_master_s_pillar_are_no_business_of_a_verb(
 ) -> None:
     asked = {"org": "acme", "metis": {}, "mine": 1, "motd": "x", "metis_agent_since": 0}
     assert metis_verb.request(asked, known)["error"] == ""
+
+
+@pytest.mark.parametrize("given", [{"keep": "data"}, {"forget_identity": True}])
+def test_what_is_said_to_a_cleanup_is_said_to_no_other_verb(given: dict[str, Any]) -> None:
+    orgs_of = {"acme": {"faults": [], "topology": orgs.topology(), "file": "acme.sls"}}
+    (key,) = given
+    told = metis_verb.request({"org": "acme", **given}, orgs_of)["error"]
+    assert told == f"{key} in the pillar is for metis.cleanup alone"
+    assert metis_verb.request({"org": "acme", **given}, orgs_of, [key])["error"] == ""

@@ -325,3 +325,53 @@ def test_a_stop_that_fails_is_told(systemd: Systemd, monkeypatch: pytest.MonkeyP
     done = metis_unit.stopped(UNIT)
     assert (done["result"], done["changes"]) == (False, {})
     assert "timed out" in done["comment"]
+
+
+# dead
+
+
+@pytest.mark.parametrize(
+    ("unit", "changes", "ordered"),
+    [
+        (Unit(masked=True), {}, []),
+        (Unit(enabled=True), {}, []),
+        (up(2000.0), {"state": {"old": "active", "new": "inactive"}}, [f"stop {UNIT}"]),
+        (
+            up(2000.0, ends=1),
+            {"state": {"old": "active", "new": "inactive"}},
+            [f"stop {UNIT}", f"reset-failed {UNIT}"],
+        ),
+        (
+            Unit(active="failed", sub="failed", status=1),
+            {"state": {"old": "failed", "new": "inactive"}},
+            [f"reset-failed {UNIT}"],
+        ),
+    ],
+    ids=["masked", "never started", "runs", "ends badly", "failed"],
+)
+def test_a_unit_does_not_run_any_more(
+    opts: dict[str, Any],
+    systemd: Systemd,
+    unit: Unit,
+    changes: dict[str, Any],
+    ordered: list[str],
+) -> None:
+    systemd.units[UNIT] = copy.deepcopy(unit)
+    done = told_and_done(opts, lambda: metis_unit.dead(UNIT), systemd.look)
+    assert done["changes"] == changes
+    assert systemd.ordered == ordered
+    # It may run again.
+    assert systemd.units[UNIT].masked is unit.masked
+
+
+def test_what_is_gone_is_dead(opts: dict[str, Any], systemd: Systemd) -> None:
+    assert told_and_done(opts, lambda: metis_unit.dead(UNIT), systemd.look)["changes"] == {}
+
+
+def test_systemd_reads_its_files_again(opts: dict[str, Any], systemd: Systemd) -> None:
+    opts["test"] = True
+    assert metis_unit.reloaded("a")["result"] is True
+    assert systemd.ordered == []
+    opts["test"] = False
+    assert metis_unit.reloaded("a")["result"] is True
+    assert systemd.ordered == ["daemon-reload"]

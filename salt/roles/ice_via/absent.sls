@@ -1,0 +1,4 @@
+{%- from "roles/common/absent.jinja" import absent with context %}
+include:
+  - roles.common.absent
+{{ absent("ice_via") }}
