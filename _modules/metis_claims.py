@@ -16,7 +16,7 @@ View = dict[str, Any]
 PACKAGES = {
     "consul": [],
     "carrier": ["curl"],
-    "admin": ["curl", "mariadb-server", "nginx-light", "openjdk-17-jre-headless"],
+    "admin": ["curl", "mariadb-server", "nginx-light", "default-jre-headless"],
     "ice_via": ["zeroc-icegrid", "zeroc-glacier2"],
     "data": ["curl", "python3-venv"],
     "compute": ["curl", "python3-venv"],

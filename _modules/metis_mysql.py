@@ -41,7 +41,7 @@ def ask(words: list[str], stdin: str | None = None, timeout: int = TIMEOUT) -> s
         salt demo2 metis_mysql.ask '[--execute, SHOW DATABASES]'
     """
     done = __salt__["cmd.run_all"](
-        ["mysql", "--batch", "--skip-column-names", *words],
+        ["mariadb", "--batch", "--skip-column-names", *words],
         python_shell=False,
         stdin=stdin,
         timeout=timeout,

@@ -21,6 +21,7 @@ _OTHERS = {
     "confirm": "metis.cleanup and metis.restore",
     "keep": "metis.cleanup",
     "forget_identity": "metis.cleanup",
+    "ssh": "metis.bootstrap",
 }
 ROLES = ("consul", "carrier", "admin", "ice_via", "data", "compute")
 

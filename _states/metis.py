@@ -95,6 +95,25 @@ def _guarded(name: str, hosts: bool, takes: list[str]) -> State:
     )
     if not hosts:
         return ret | {"comment": f"{run['org']} is valid"}
+    return _answering(ret)
+
+
+@_phase
+def answering(name: str) -> State:
+    """
+    Every host answers and has this project's modules: for a verb that does not begin with that.
+
+    name
+        What the state is called.
+    """
+    return _answering(__salt__["metis_run.state"](name))
+
+
+def _answering(ret: State) -> State:
+    run = __salt__["metis_run.now"]()
+    named = sorted({instance["host"] for instance in run["instances"]})
+    if not named:
+        return ret | {"comment": "there is no host to ask"}
     wanted = __salt__["metis_host.fingerprint"](__opts__["module_dirs"] + __opts__["states_dirs"])
     answers = _ready(named, wanted)
     # A new minion does not even know the question.

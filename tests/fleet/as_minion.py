@@ -15,6 +15,7 @@ from typing import Any
 import salt.channel.client
 import salt.config
 import salt.exceptions
+
 import salt.minion
 
 _LISTS = ("_file_list", "_dir_list", "_symlink_list", "_file_list_emptydirs")

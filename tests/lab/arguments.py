@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.lab.systems import SYSTEMS, System
+
 _DESCRIPTION = """\
 A fleet of real hosts on this machine: systemd-nspawn containers with systemd, a network of
 their own, a Salt master and a minion on every host of the organization files."""
@@ -73,6 +75,15 @@ def _parser() -> argparse.ArgumentParser:
             help="an organization file whose hosts are booted; may be given several times "
             "(default: pillar/orgs/demo.sls)",
         )
+        made.add_argument(
+            "--system",
+            metavar="HOST=SYSTEM",
+            type=_system,
+            action="append",
+            default=[],
+            help=f"a host's system, where it is not the default one: {', '.join(SYSTEMS)}; may be "
+            "given several times",
+        )
     _name(command("down", "end the hosts and remove everything of the lab but the cache"))
     _name(command("status", "show the hosts as a table"))
     shell = command("shell", "a shell on a host, or one command there")
@@ -90,6 +101,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     test.add_argument("words", metavar="ARGUMENT", nargs=argparse.REMAINDER)
     return top
+
+
+def _system(text: str) -> tuple[str, System]:
+    host, _, name = text.partition("=")
+    if not host or name not in SYSTEMS:
+        known = ", ".join(SYSTEMS)
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST=SYSTEM; systems are {known}")
+    return host, SYSTEMS[name]
 
 
 def _name(made: argparse.ArgumentParser) -> None:

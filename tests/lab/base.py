@@ -1,4 +1,4 @@
-"""The root file system that all hosts start from: a small Debian with systemd, nothing more."""
+"""The root file system that hosts of a system start from: a small Debian with systemd."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 from tests.lab import cache, machine
 from tests.lab.processes import run
 from tests.lab.progress import Progress
+from tests.lab.systems import System
 
+# Of a host that has Salt; the master speaks ssh too.
 PACKAGES = (
     "ca-certificates",
     "curl",
@@ -15,8 +17,20 @@ PACKAGES = (
     "iproute2",
     "less",
     "logrotate",
+    "openssh-client",
     "procps",
     "python3",
+    "systemd",
+    "systemd-sysv",
+    "tzdata",
+)
+BARE_PACKAGES = (
+    "ca-certificates",
+    "dbus",
+    "iproute2",
+    "openssh-server",
+    "procps",
+    "sudo",
     "systemd",
     "systemd-sysv",
     "tzdata",
@@ -65,18 +79,26 @@ WantedBy=multi-user.target
 """
 
 
-def image(progress: Progress) -> Path:
+def image(system: System, progress: Progress) -> Path:
     """The root file system, built when it is not in the cache.
+
+    Args:
+        system: what it is.
+        progress: where to say what is built.
 
     Raises:
         LabError: it could not be built.
     """
-    script = Path(__file__).read_bytes()
-    return cache.entry("base-image", cache.recipe(script), _build, progress) / "rootfs"
+    key = cache.recipe(Path(__file__).read_bytes(), system.codename)
+
+    def build(folder: Path, log: Path) -> None:
+        _build(system, folder / "rootfs", log)
+
+    return cache.entry(f"base-image-{system.name}", key, build, progress) / "rootfs"
 
 
-def _build(folder: Path, log: Path) -> None:
-    root = folder / "rootfs"
+def _build(system: System, root: Path, log: Path) -> None:
+    packages = BARE_PACKAGES if system.bare else PACKAGES
     options = [f"--dpkgopt={option}" for option in _DPKG_OPTIONS]
     run(
         [
@@ -84,17 +106,23 @@ def _build(folder: Path, log: Path) -> None:
             "--variant=minbase",
             "--format=directory",
             *options,
-            f"--include={','.join(PACKAGES)}",
-            machine.CODENAME,
+            f"--include={','.join(packages)}",
+            system.codename,
             str(root),
             "-",
         ],
         "mmdebstrap (is the Debian mirror of /etc/apt reachable?)",
         timeout=900,
         log=log,
-        stdin="\n".join(machine.mirror_lines()) + "\n",
+        stdin="\n".join(machine.mirror_lines(system.codename)) + "\n",
     )
     _settle(root)
+    if system.bare:
+        # Every host has keys of its own.
+        for key in root.glob("etc/ssh/ssh_host_*"):
+            key.unlink()
+    else:
+        install_salt(root)
     run(
         ["systemctl", f"--root={root}", "enable", "systemd-networkd.service"],
         "enabling systemd-networkd in the base image",
@@ -103,18 +131,30 @@ def _build(folder: Path, log: Path) -> None:
     )
 
 
-def _settle(root: Path) -> None:
+def install_salt(root: Path) -> None:
+    """Write what runs the Salt of /opt/salt.
+
+    Args:
+        root: a root file system, or what a package puts there.
+    """
     units = root / "etc/systemd/system"
-    for unit in _MASKED:
-        (units / unit).symlink_to("/dev/null")
+    units.mkdir(parents=True, exist_ok=True)
     # As in Salt's own packages: a job outlives the restart of its minion.
     for daemon, more in (("master", ""), ("minion", "KillMode=process\n")):
         unit = _UNIT.format(daemon=daemon, more=more)
         (units / f"salt-{daemon}.service").write_text(unit, encoding="utf-8")
+    programs = root / "usr/local/bin"
+    programs.mkdir(parents=True, exist_ok=True)
     for program in _SALT_PROGRAMS:
-        script = root / "usr/local/bin" / program
+        script = programs / program
         script.write_text(_SCRIPT.format(program=program), encoding="utf-8")
         script.chmod(0o755)
+
+
+def _settle(root: Path) -> None:
+    units = root / "etc/systemd/system"
+    for unit in _MASKED:
+        (units / unit).symlink_to("/dev/null")
     # Java's package fails to install where the folder of manual pages is missing.
     for point in ("opt/salt", "srv/metis", "srv/sandbox", "usr/share/man/man1", "var/log/journal"):
         (root / point).mkdir(parents=True, exist_ok=True)

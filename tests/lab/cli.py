@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from tests.lab import arguments, cache, machine, network, record, teardown, venv
+from tests.lab import arguments, cache, machine, network, record, systems, teardown, venv
 from tests.lab.errors import LabError
 from tests.lab.host import ENVIRONMENT, RUN, Host
 from tests.lab.nodes import MASTER
@@ -60,7 +60,7 @@ def _up(words: argparse.Namespace) -> int:
     _with_tools(progress)
     from tests.lab.fleet import Lab
 
-    Lab(words.name, *words.org, progress=progress).up()
+    Lab(words.name, *words.org, systems=dict(words.system), progress=progress).up()
     return 0
 
 
@@ -69,7 +69,7 @@ def _demo(words: argparse.Namespace) -> int:
     _with_tools(progress)
     from tests.lab.fleet import Lab
 
-    lab = Lab(words.name, *words.org, progress=progress)
+    lab = Lab(words.name, *words.org, systems=dict(words.system), progress=progress)
     lab.up()
     orgs = [file.stem for file in lab.org_files]
     deploy = ["salt-run", "state.orchestrate", "metis.deploy"]
@@ -159,7 +159,7 @@ def _test(words: argparse.Namespace) -> int:
     with cache.locked(RUN / "tests.lock", "another ./lab test is running"):
         machine.install(["shellcheck"], progress)
         # In the lab's network, where the tests run, nothing can be fetched any more.
-        images.prepare(progress, venv.tests)
+        images.prepare(progress, systems.SYSTEMS.values(), venv.tests)
         environment = venv.tests(progress)
         keep = os.environ.get("METIS_LAB_KEEP") == "1"
         _make_room(keep, progress)

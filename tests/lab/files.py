@@ -9,6 +9,8 @@ from pathlib import Path
 from tests.lab import keys, topology
 from tests.lab.host import Host
 from tests.lab.nodes import MASTER, NETWORK
+from tests.lab.processes import run
+from tests.lab.systems import SYSTEMS
 
 _NETWORK = """\
 [Match]
@@ -116,6 +118,10 @@ def write_host(host: Host, private: str, public: str) -> None:
     _write(etc / "hostname", f"{host.name}\n")
     _write(etc / "machine-id", f"{uuid.uuid4().hex}\n")
     _write(etc / "systemd/network/10-lab.network", network(host.address))
+    if SYSTEMS[host.system].bare:
+        # Below its own root, as `ssh-keygen -A -f` sees it.
+        run(["ssh-keygen", "-A", "-f", str(host.root)], "making ssh's host keys", timeout=60)
+        return
     keys.write(etc / f"salt/pki/{daemon}", daemon, private, public)
     services = [f"salt-{daemon}"]
     if daemon == "minion":

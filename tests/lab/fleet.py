@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from tests.lab.images import Images
 from tests.lab.nodes import MASTER, Node
 from tests.lab.processes import run, tail
 from tests.lab.progress import Progress
+from tests.lab.systems import DEFAULT, SYSTEMS, System
 from tests.lab.venv import REPOSITORY
 
 DEMO = REPOSITORY / "pillar/orgs/demo.sls"
@@ -26,15 +27,23 @@ _PKI = "etc/salt/pki"
 class Lab:
     """A fleet of hosts on this machine, with its own network."""
 
-    def __init__(self, name: str, *org_files: Path, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *org_files: Path,
+        systems: Mapping[str, System] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
         """
         Args:
             name: the lab's name; labs of different names do not know of each other.
             org_files: the organization files whose hosts it has; the demo's when none is given.
+            systems: host to its system, where that is not the default one.
             progress: where to say what happens; standard error when None.
         """
         self.name = name
         self.org_files = org_files or (DEMO,)
+        self._systems = dict(systems or {})
         self._progress = progress or Progress()
 
     @property
@@ -96,7 +105,10 @@ class Lab:
             LabError: something failed; what was begun is left for a look and for `down`.
         """
         organizations = topology.read(self.org_files)
-        built = images.prepare(self._progress)
+        names = {node.name for organization in organizations for node in organization.nodes}
+        if strange := sorted(set(self._systems) - names):
+            raise LabError(f"no organization file has the host {', '.join(strange)}")
+        built = images.prepare(self._progress, self._systems.values())
         with teardown.exclusive(self.name):
             known = record.load(self.name)
             if known is not None and not known.complete:
@@ -144,9 +156,10 @@ class Lab:
         master = next(host for host in hosts if host.name == MASTER.name)
         files.share(master, org_files, sorted(built.sandbox.glob("*.yaml")))
         if idle:
-            minions = [host.name for host in idle if host.name != MASTER.name]
+            salted = {h.name for h in hosts if not SYSTEMS[h.system].bare} - {MASTER.name}
+            minions = salted & {host.name for host in idle}
             with self._progress.step("waiting for the minions"):
-                self.await_minions(minions or None)
+                self.await_minions(minions or salted)
         record.save(self.name, replace(begun, complete=True))
         if idle:
             return
@@ -155,10 +168,11 @@ class Lab:
             self._progress.say("its hosts are older than what is built now: ./lab down, ./lab up")
 
     def _host(self, node: Node, built: Images) -> Host:
-        binds = [(str(built.salt), "/opt/salt")]
+        system = self._systems.get(node.name, DEFAULT)
+        binds = [] if system.bare else [(str(built.salt), "/opt/salt")]
         if node == MASTER:
             binds += [(str(REPOSITORY), "/srv/metis"), (str(built.sandbox), files.SANDBOX)]
-        return Host(self.name, node.name, node.address, node.roles, tuple(binds))
+        return Host(self.name, node.name, node.address, node.roles, system.name, tuple(binds))
 
     def _make(self, hosts: Sequence[Host], fresh: Sequence[Host], built: Images) -> None:
         top = STATE / self.name
@@ -171,15 +185,14 @@ class Lab:
             )
         for host in fresh:
             folder = top / host.name
-            mounts.overlay(
-                [built.packages, built.base], folder / "upper", folder / "work", host.root
-            )
+            layers = built.layers[host.system]
+            mounts.overlay(layers, folder / "upper", folder / "work", host.root)
         with ThreadPoolExecutor() as pool:
             pairs = list(pool.map(lambda _: keys.pair(), fresh))
         master = top / MASTER.name / "root"
         for host, (private, public) in zip(fresh, pairs, strict=True):
             files.write_host(host, private, public)
-            if host.name != MASTER.name:
+            if host.name != MASTER.name and not SYSTEMS[host.system].bare:
                 accepted = master / _PKI / "master/minions"
                 accepted.mkdir(parents=True, exist_ok=True)
                 (accepted / host.name).write_text(public, encoding="ascii")

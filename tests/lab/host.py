@@ -45,6 +45,8 @@ class Host:
     name: str
     address: str
     roles: tuple[str, ...]
+    # The name of its system.
+    system: str
     # Folders of this machine and where the host sees them, read-only.
     binds: tuple[tuple[str, str], ...]
 

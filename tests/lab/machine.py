@@ -22,13 +22,13 @@ TOOLS = (
     "gnupg",
     "iproute2",
     "mmdebstrap",
+    "openssh-client",
     "openssl",
     "python3-dev",
     "python3-venv",
     "python3-yaml",
     "systemd-container",
 )
-_SUITES = (CODENAME, f"{CODENAME}-updates", f"{CODENAME}-security")
 
 
 def require() -> None:
@@ -101,8 +101,11 @@ def install(packages: Iterable[str], progress: Progress) -> None:
         )
 
 
-def mirror_lines() -> list[str]:
+def mirror_lines(codename: str) -> list[str]:
     """The lines of sources.list for Debian's own suites, from the machine's configuration.
+
+    Args:
+        codename: of which Debian; every one stands on the mirrors of the machine's own.
 
     Raises:
         LabError: apt knows none.
@@ -118,14 +121,15 @@ def mirror_lines() -> list[str]:
         "reading apt's sources",
         timeout=60,
     )
-    return mirrors_of(listing)
+    return mirrors_of(listing, codename)
 
 
-def mirrors_of(listing: str) -> list[str]:
+def mirrors_of(listing: str, codename: str) -> list[str]:
     """Lines of sources.list from apt's index targets.
 
     Args:
         listing: lines of address, suite, component and key file.
+        codename: of which Debian.
 
     Raises:
         LabError: none of them is Debian's main suite.
@@ -133,14 +137,15 @@ def mirrors_of(listing: str) -> list[str]:
     lines = []
     for target in listing.splitlines():
         address, suite, component, *signed = target.split(" ")
-        if suite not in _SUITES or component != "main":
+        own, dash, part = suite.partition("-")
+        if own != CODENAME or part not in ("", "updates", "security") or component != "main":
             continue
         # apt leaves the word as it is where a source names no key.
         key = signed[0] if signed and signed[0].startswith("/") else ""
         option = f"[signed-by={key}] " if key else ""
-        line = f"deb {option}{address} {suite} {component}"
+        line = f"deb {option}{address} {codename}{dash}{part} {component}"
         if line not in lines:
             lines.append(line)
-    if not any(f" {CODENAME} " in line for line in lines):
+    if not any(f" {codename} " in line for line in lines):
         raise LabError(f"apt has no source for Debian {CODENAME}: see /etc/apt/sources.list")
     return lines

@@ -62,6 +62,7 @@ def load(lab: str) -> Record | None:
             name=entry["name"],
             address=entry["address"],
             roles=tuple(entry["roles"]),
+            system=entry["system"],
             binds=tuple((source, point) for source, point in entry["binds"]),
         )
         for entry in data["hosts"]

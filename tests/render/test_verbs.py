@@ -36,7 +36,7 @@ def test_a_verb_looks_before_it_acts_and_ends_at_the_first_failure(master: Host,
     assert all(phase["failhard"] is True for phase in phases)
     # Nothing but our own phases: they call a host that is silent, late or unknown by its name.
     own = {"metis"} | {
-        f"metis_{one}" for one in ("backup", "check", "cleanup", "restore", "upgrade")
+        f"metis_{one}" for one in ("backup", "bootstrap", "check", "cleanup", "restore", "upgrade")
     }
     assert {phase["state"] for phase in phases} <= own
 

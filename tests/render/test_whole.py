@@ -204,3 +204,20 @@ def test_hosts_of_one_role_get_nothing_of_another(matrix: Matrix) -> None:
 
 def test_all_roles_are_somewhere(matrix: Matrix) -> None:
     assert matrix.host(*EVERYTHING).roles == list(ROLES)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_host_is_made_ready_by_what_installing_does_too(matrix: Matrix, role: str) -> None:
+    def tags(target: str) -> set[tuple[str, str, str]]:
+        chunks = matrix.chunks(ALONE, host, f"roles.{role}.{target}")
+        return {(c["state"], c["fun"], c["name"]) for c in chunks}
+
+    places = [place for place in PLACES if place[0] == ALONE]
+    host = next(h for _, h in places if role in matrix.host(ALONE, h).roles)
+    ready, installed = tags("ready"), tags("installed")
+    # Nothing of a release, which a host that is only made ready need not have.
+    assert {tag for tag in installed - ready if tag[0] in ("pkg", "user")} == set()
+    assert not [tag for tag in ready if tag[0] == "metis_artifact"]
+    beside = {("timezone", "system", "Etc/UTC"), ("pkg", "installed", "curl")}
+    beside |= {t for t in ready if t[0] == "pip"} if role == "admin" else set()
+    assert ready - installed <= beside

@@ -1,4 +1,5 @@
 {%- from "roles/common/program.jinja" import account, release, current with context %}
+{%- from "roles/admin/packages.jinja" import packages %}
 {%- set admin = pillar.metis.roles.admin %}
 {%- set seen = admin.releases[admin.instances[0].release] %}
 include:
@@ -8,11 +9,4 @@ include:
 {{ release("admin", seen) }}
 {{ current("admin", admin.instances[0], "admin", seen) }}
 
-The packages of admin are installed:
-  pkg.installed:
-    - pkgs:
-      - mariadb-server
-      - nginx-light
-      - openjdk-17-jre-headless
-    - require:
-      - metis_ownership: What the organization makes on this host carries its mark
+{{ packages() }}

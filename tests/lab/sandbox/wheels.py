@@ -68,6 +68,8 @@ def _make_wheelhouse(folder: Path, needs: Sequence[Path]) -> None:
         pip = [python, "-m", "pip", "--disable-pip-version-check", "download", "-q", "--no-deps"]
         which = ["--require-hashes", "--only-binary", ":all:", "-r", _LOCK, "-d", scratch]
         run("download the fighter's dependencies", [*pip, *which])
+        # Debian 13 has another Python: of what is compiled, there are two.
+        run("download them for Python 3.13", [*pip, *which, "--python-version", "3.13"])
         wheels = [(file.name, file.read_bytes()) for file in sorted(Path(scratch).iterdir())]
     write_tar(folder / WHEELHOUSE, [("requirements.txt", _LOCK.read_bytes()), *wheels])
 

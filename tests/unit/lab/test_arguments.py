@@ -1,6 +1,6 @@
 import pytest
 
-from tests.lab import arguments
+from tests.lab import arguments, systems
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,20 @@ def test_the_lab_has_a_name(line: str, name: str) -> None:
 )
 def test_a_lab_may_have_several_organizations(line: str, files: list[str]) -> None:
     assert list(map(str, arguments.parse(line.split()).org)) == files
+
+
+def test_a_host_may_have_another_system() -> None:
+    words = arguments.parse(["up", "--system", "h1=debian12-bare", "--system", "h2=debian13-bare"])
+    assert dict(words.system) == {"h1": systems.BARE, "h2": systems.BARE_13}
+
+
+@pytest.mark.parametrize("given", ["h1=debian9", "=debian12", "h1"])
+def test_an_unknown_system_is_told_with_those_that_are_known(
+    given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        arguments.parse(["up", "--system", given])
+    assert "systems are debian12, debian12-bare, debian13-bare" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("line", ["--help", "up --help", "salt --help", "test -h"])

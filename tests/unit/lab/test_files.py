@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.lab import files, host, keys, record
+from tests.lab import files, host, keys, record, systems
 from tests.lab.errors import LabError
 from tests.lab.host import Host
 from tests.lab.nodes import MASTER
@@ -19,8 +19,8 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "RUN", tmp_path / "run")
 
 
-def _host(name: str, address: str) -> Host:
-    return Host(LAB, name, address, ("data",), (("/from", "/to"),))
+def _host(name: str, address: str, system: str = systems.DEFAULT.name) -> Host:
+    return Host(LAB, name, address, ("data",), system, (("/from", "/to"),))
 
 
 def test_every_host_is_named() -> None:
@@ -42,6 +42,17 @@ def test_a_minion_is_made() -> None:
     assert private.stat().st_mode & 0o777 == 0o400
     wants = etc / "systemd/system/multi-user.target.wants"
     assert [link.name for link in wants.iterdir()] == ["salt-minion.service"]
+
+
+def test_a_bare_host_has_keys_of_ssh_and_nothing_of_salt() -> None:
+    made = _host("one", "10.77.0.11", systems.BARE.name)
+    (made.root / "etc/ssh").mkdir(parents=True)
+    files.write_host(made, "private", "public")
+    etc = made.root / "etc"
+    assert (etc / "hostname").read_text() == "one\n"
+    assert (etc / "ssh/ssh_host_ed25519_key").stat().st_mode & 0o077 == 0
+    assert not (etc / "salt").exists()
+    assert not (etc / "systemd/system/multi-user.target.wants").exists()
 
 
 def test_hosts_have_machine_ids_of_their_own() -> None:

@@ -58,7 +58,7 @@ def test_a_host_is_asked_for_what_its_own_instances_need(asked: dict[str, Data])
         "curl",
         "mariadb-server",
         "nginx-light",
-        "openjdk-17-jre-headless",
+        "default-jre-headless",
     ]
     assert asked["h2"]["modules"] == ["saltext.mysql", "pymysql"]
     assert "/var/lib/mysql" in asked["h2"]["folders"]

@@ -70,7 +70,7 @@ def test_a_database_is_created_and_then_there(server: Server, schema: str) -> No
     assert "metis_importing" not in server.databases
     # As root, over the socket: nothing secret on a command line.
     assert {tuple(argv[:3]) for argv in server.argv} == {
-        ("mysql", "--batch", "--skip-column-names")
+        ("mariadb", "--batch", "--skip-column-names")
     }
 
 
