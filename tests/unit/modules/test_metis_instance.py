@@ -454,7 +454,9 @@ def test_what_is_not_wanted_any_more_is_looked_at_where_it_is_asked_for(
     data = world.view["roles"]["data"]
     left = data["instances"].pop()
     agent = {"host": "h1", "address": "10.0.0.1", "port": 8500}
-    world.view["leaving"] = {"data": data | {"instances": [left | {"agent": agent, "role": "data"}]}}
+    world.view["leaving"] = {
+        "data": data | {"instances": [left | {"agent": agent, "role": "data"}]}
+    }
     assert "data@h4:8701" not in _status()
     (found,) = [i for i in metis_instance.status(leaving=True) if i["id"] == "data@h4:8701"]
     assert (found["state"], found["registration"], found["healthy"]) == (
