@@ -5,6 +5,7 @@ Each thing is a **claim**. Whether it was there before the organization came is 
 out (``metis_ownership``), and decides on whether it is the organization's.
 """
 
+from pathlib import Path
 from typing import Any
 
 __virtualname__ = "metis_claims"
@@ -182,4 +183,5 @@ def _fighter(instance: View) -> list[Claim]:
         _claim("tree", instance["link"], identity),
         _claim("tree", instance["config_file"], identity),
         _claim("tree", instance["environment_file"], identity),
+        _claim("tree", str(Path(instance["drop_in"]).parent), identity),
     ]

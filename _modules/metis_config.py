@@ -151,8 +151,9 @@ def consul(topology: Data, release: Data, secrets: Data, instance: Data) -> Data
     """
     A consul server (service-contract 1), and the keys that programs read (service-contract 3).
 
-    Returns ``config_file``, ``config``, ``peers`` (the number of servers), ``keys`` (key to value;
-    empty but on the agent that the programs use) and ``files`` (unit to what it reads).
+    Returns ``config_file``, ``config``, ``peers`` (the number of servers, with those that are
+    leaving), ``keys`` (key to value; empty but on the agent that the programs use) and ``files``
+    (unit to what it reads).
 
     CLI Example:
 
@@ -207,7 +208,9 @@ def consul(topology: Data, release: Data, secrets: Data, instance: Data) -> Data
         }
     unit, config_file = "metis-consul.service", f"{configuration}/consul.json"
     files = {unit: _files(topology, release, instance, unit, config_file)}
-    more = {"peers": len(servers), "keys": keys, "files": files}
+    # Those that are taken out are members until they have left.
+    leaving = [i for i in topology["leaving"] if i["role"] == "consul"]
+    more = {"peers": len(servers) + len(leaving), "keys": keys, "files": files}
     return {"config_file": config_file, "config": config, **more}
 
 
@@ -514,9 +517,15 @@ def _fighter(topology: Data, release: Data, instance: Data, own: Data) -> Data:
     config |= {key: later[key] for key in release["fighter"].get("keys", [])}
     config_file = f"{configuration}/{settings['port']}.yml"
     environment_file = f"{configuration}/{settings['port']}.env"
-    own_files = (config_file, environment_file)
+    drop_in = f"{UNITS}/metis-{role}@{settings['port']}.service.d/metis.conf"
+    # The unit template is every instance's: what one of them may write to beside what all may is in
+    # a file of its own, so that no other has to start again for it.
+    writable = root if settings["data_directory"] else None
+    own_files = (config_file, environment_file, *([drop_in] if writable else []))
     files = _files(topology, release, instance, f"metis-{role}@.service", *own_files)
     return {
+        "drop_in": drop_in,
+        "writable": writable,
         "config_file": config_file,
         "environment_file": environment_file,
         "config": config | own,
@@ -530,8 +539,9 @@ def data(topology: Data, release: Data, secrets: Data, instance: Data) -> Data:
     The YAML of a fighter(data) instance (service-contract 6).
 
     Returns ``config_file``, ``config``, ``environment_file`` (which module of its release it is,
-    and where its libraries are), ``directory`` (where its data is) and ``files`` (unit to what it
-    reads).
+    and where its libraries are), ``directory`` (where its data is), ``writable`` (the same, where
+    that is no folder of the role), ``drop_in`` (the file of its unit that says so) and ``files``
+    (unit to what it reads).
 
     CLI Example:
 
@@ -550,8 +560,9 @@ def compute(topology: Data, release: Data, secrets: Data, instance: Data) -> Dat
     The YAML of a fighter(compute) instance (service-contract 6).
 
     Returns ``config_file``, ``config``, ``environment_file`` (which module of its release it is,
-    and where its libraries are), ``directory`` (where its data is) and ``files`` (unit to what it
-    reads).
+    and where its libraries are), ``directory`` (where its data is), ``writable`` (the same, where
+    that is no folder of the role), ``drop_in`` (the file of its unit that says so) and ``files``
+    (unit to what it reads).
 
     CLI Example:
 

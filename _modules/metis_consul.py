@@ -25,6 +25,9 @@ __virtualname__ = "metis_consul"
 
 # Without a leader, consul holds a request for 7 s before it says so.
 TIMEOUT = 10
+# A server that leaves gives others 5 s to notice, and waits 5 s more for raft; that another one is
+# out has to get around among all.
+LEAVE_TIMEOUT = 30
 # Where consul cannot be waited on: before there is a leader, no blocking query answers.
 PAUSE = 0.1
 # For all that consul knows, between two pieces of it.
@@ -201,6 +204,36 @@ def wait_for_cluster(agent: dict[str, Any], peers: int, timeout: float) -> dict[
         time.sleep(PAUSE)
 
 
+def servers(agent: dict[str, Any]) -> list[dict[str, Any]]:
+    """
+    The servers of the cluster, as its leader sees them.
+
+    Returns a mapping a server: ``name`` (of its node), ``address`` (``ip:port`` of raft),
+    ``leader`` (whether it is) and ``wrong`` (why it does not count for the quorum, or ``""``).
+
+    Raises ``CommandExecutionError`` where there is no leader.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_consul.servers '{address: 10.77.0.11, port: 8500}'
+    """
+    return [
+        {
+            "name": server["Name"],
+            "address": server["Address"],
+            "leader": server["Leader"],
+            "wrong": ""
+            if server["SerfStatus"] == "alive" and server["Voter"] and server["Healthy"]
+            else f"is {server['SerfStatus']}"
+            + ("" if server["Voter"] else ", has no vote")
+            + ("" if server["Healthy"] else ", is not healthy"),
+        }
+        for server in _get(agent, "operator/autopilot/health", dict)["Servers"] or []
+    ]
+
+
 def quorum(agent: dict[str, Any], peers: int) -> str:
     """
     What keeps the cluster from bearing the loss of a server, as its leader sees it: one that is not
@@ -217,16 +250,10 @@ def quorum(agent: dict[str, Any], peers: int) -> str:
 
         salt demo1 metis_consul.quorum '{address: 10.77.0.11, port: 8500}' 3
     """
-    servers = _get(agent, "operator/autopilot/health", dict)["Servers"] or []
-    wrong = [
-        f"{server['Name']} is {server['SerfStatus']}"
-        + ("" if server["Voter"] else ", has no vote")
-        + ("" if server["Healthy"] else ", is not healthy")
-        for server in servers
-        if server["SerfStatus"] != "alive" or not server["Voter"] or not server["Healthy"]
-    ]
-    if len(servers) != peers:
-        wrong.append(f"consul has {len(servers)} of {peers} servers")
+    known = servers(agent)
+    wrong = [f"{server['name']} {server['wrong']}" for server in known if server["wrong"]]
+    if len(known) != peers:
+        wrong.append(f"consul has {len(known)} of {peers} servers")
     return "; ".join(wrong)
 
 
@@ -250,6 +277,53 @@ def wait_for_quorum(agent: dict[str, Any], peers: int, timeout: float) -> str:
         if not wrong or time.monotonic() > end:
             return wrong and f"{wrong}, after {timeout:.0f} s"
         time.sleep(PAUSE)
+
+
+def leave(agent: dict[str, Any]) -> None:
+    """
+    Have an agent leave its cluster and end; a server leaves raft with it.
+
+    The agent answers before it is through: its process ends when it is.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo3 metis_consul.leave '{address: 10.77.0.13, port: 8500}'
+    """
+    _call(agent, "PUT", "agent/leave", timeout=LEAVE_TIMEOUT)
+
+
+def expel(agent: dict[str, Any], server: str, node: str, timeout: float) -> str:
+    """
+    Have a cluster be without a server: one that left is only looked for, one that did not is taken
+    out of raft and out of the list of members.
+
+    server
+        Its address in raft, ``ip:port``.
+    node
+        Its node's name.
+    timeout
+        Seconds for the others to be all well without it.
+
+    Returns what is wrong then, or ``""``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_consul.expel '{address: 10.77.0.11, port: 8500}' 10.77.0.13:8200 \
+            consul_10.77.0.13 60
+    """
+    peers = _get(agent, "status/peers", list)
+    if server in peers:
+        _call(agent, "DELETE", "operator/raft/peer", params={"address": server})
+        peers.remove(server)
+    # Who left is a member still, for days, and would be one of the servers that are asked for.
+    if node in [member["Name"] for member in _get(agent, "agent/members", list)]:
+        asked = {"params": {"prune": "1"}, "timeout": LEAVE_TIMEOUT}
+        _call(agent, "PUT", f"agent/force-leave/{quote(node)}", **asked)
+    return wait_for_quorum(agent, len(peers), timeout)
 
 
 def wait_for_service(agent: dict[str, Any], service: dict[str, Any], timeout: float) -> str:

@@ -1,9 +1,13 @@
 """
-Which release each instance is to run: a record on the master, beside the organization file.
+What is deployed, and which release each instance is to run: a record on the master, beside the
+organization file.
 
 The file's ``release`` is what is wanted. What is deployed is changed by ``metis.upgrade`` and
 ``metis.rollback`` alone, instance by instance, so that neither a deploy nor a highstate switches a
 release by itself, and a run that was cut off is known to the next one.
+
+What is in the record and not in the file is deployed and not wanted any more: it is leaving. Of
+each instance the record has a trace, which is enough to take it out.
 
 One file an organization, ``<pki_dir>/metis/deployed/<org>.yaml``, kept as the secrets are.
 """
@@ -26,9 +30,18 @@ def _edit(org: str, change: Any) -> Any:
     return __salt__["metis_secrets.edit"](org, change, "deployed")
 
 
+def _record(org: str) -> dict[str, Entry]:
+    # Replaced at once when it changes, so reading needs no lock.
+    file = Path(__opts__["pki_dir"], "metis/deployed", f"{org}.yaml")
+    try:
+        return salt.utils.yaml.safe_load(file.read_text("utf-8")) or {}
+    except FileNotFoundError:
+        return {}
+
+
 def read(org: str) -> dict[str, Entry]:
     """
-    What the record says.
+    What the record says of releases.
 
     org
         The organization.
@@ -42,12 +55,57 @@ def read(org: str) -> dict[str, Entry]:
 
         salt-run salt.cmd metis_deployed.read acme
     """
-    # Replaced at once when it changes, so reading needs no lock.
-    file = Path(__opts__["pki_dir"], "metis/deployed", f"{org}.yaml")
-    try:
-        return salt.utils.yaml.safe_load(file.read_text("utf-8")) or {}
-    except FileNotFoundError:
-        return {}
+    return {
+        identity: {key: value for key, value in entry.items() if key != "trace"}
+        for identity, entry in _record(org).items()
+        if "release" in entry
+    }
+
+
+def traces(org: str) -> dict[str, Entry]:
+    """
+    What the record says of where instances are.
+
+    org
+        The organization.
+
+    Returns instance to what ``metis_topology.traces`` had of it when it was deployed last, with its
+    ``release`` (``None`` for a role that has none).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_deployed.traces acme
+    """
+    return {
+        identity: entry["trace"] | {"release": entry.get("release")}
+        for identity, entry in _record(org).items()
+        if "trace" in entry
+    }
+
+
+def leaving(topology: dict[str, Any], known: dict[str, Entry]) -> list[Entry]:
+    """
+    What is deployed and not wanted any more. Roles that are switched off are nobody's business.
+
+    topology
+        The organization's.
+    known
+        As ``traces`` returns it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_deployed.leaving '{instances: [], off: []}' '{}'
+    """
+    wanted = {instance["id"] for instance in topology["instances"]}
+    return [
+        trace
+        for identity, trace in sorted(known.items())
+        if identity not in wanted and trace["role"] not in topology["off"]
+    ]
 
 
 def releases(changed: dict[str, dict[str, Entry]] | None = None) -> list[str]:
@@ -120,7 +178,7 @@ def switchable(instances: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def keep(org: str, entries: dict[str, Entry]) -> None:
     """
-    Write down entries; those of other instances stay as they are.
+    Write down releases; those of other instances stay as they are, and so do traces.
 
     org
         The organization.
@@ -133,7 +191,36 @@ def keep(org: str, entries: dict[str, Entry]) -> None:
 
         salt-run salt.cmd metis_deployed.keep acme '{consul@acme1: {release: 0.3.0}}'
     """
-    _edit(org, lambda known: known.update(entries))
+
+    def change(known: dict[str, Entry]) -> None:
+        for identity, entry in entries.items():
+            of_place = {k: v for k, v in known.get(identity, {}).items() if k == "trace"}
+            known[identity] = entry | of_place
+
+    _edit(org, change)
+
+
+def note(org: str, found: dict[str, Entry]) -> None:
+    """
+    Write down where instances are; what is known of their releases stays.
+
+    org
+        The organization.
+    found
+        Instance to its trace, as ``metis_topology.traces`` returns it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_deployed.note acme '{consul@acme1: {host: acme1}}'
+    """
+
+    def change(known: dict[str, Entry]) -> None:
+        for identity, trace in found.items():
+            known.setdefault(identity, {})["trace"] = trace
+
+    _edit(org, change)
 
 
 def drop(org: str, identity: str) -> None:

@@ -85,14 +85,15 @@ def reach(
     release: str | None = None,
     keep: list[str] | None = None,
     besides: dict[str, list[str]] | None = None,
+    drain: float = 0,
     **kwargs: Any,
 ) -> dict[str, Any] | list[str]:
     """
     Bring this host's roles to a state, and look at the instances afterwards.
 
     to
-        ``laid_down``, ``installed``, ``configured``, ``running``, ``stopped`` or ``absent``: the
-        SLS of each role.
+        ``laid_down``, ``installed``, ``configured``, ``running``, ``stopped``, ``left`` or
+        ``absent``: the SLS of each role.
     roles
         Host to the roles that are meant; one job serves hosts of different roles.
     test
@@ -109,6 +110,8 @@ def reach(
         What does not go with instances: some of ``data``, ``database``, ``logs``.
     besides
         Host to roles that it may have had, and that go too where it has.
+    drain
+        Seconds that tasks of instances that leave are given to end.
 
     Returns what ``state.sls`` returns: states by their tag, or texts where the SLS do not render.
     The state ``metis_instance.seen`` among them has the instances.
@@ -132,7 +135,7 @@ def reach(
         override["metis_only"] = only
     if release is not None:
         override["metis_release"] = release
-    if to == "absent":
+    if to in ("left", "absent"):
         leaving = {"roles": meant, "only": only, "keep": keep or []}
-        override["metis_leaving"] = leaving
+        override["metis_leaving"] = leaving | ({"drain": drain} if to == "left" else {})
     return __salt__["state.sls"]([*own, "roles.seen"], test=test, pillar=override, **job)

@@ -91,7 +91,9 @@ def _view() -> dict[str, Any]:
     return found
 
 
-def status(wait: float = 0, seen: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+def status(
+    wait: float = 0, seen: dict[str, Any] | None = None, leaving: bool = False
+) -> list[dict[str, Any]]:
     """
     Every instance of this host's view, as it is now.
 
@@ -99,6 +101,9 @@ def status(wait: float = 0, seen: dict[str, Any] | None = None) -> list[dict[str
         Seconds to wait for registrations that do not pass yet.
     seen
         The host's view; asked of the master where not given.
+    leaving
+        Whether to look as well at what is deployed here and not wanted any more. Such an instance
+        is not healthy, whatever it does.
 
     Returns a mapping an instance: ``id``, ``role``, ``state`` (``running``, ``stopped`` on purpose,
     ``down``, ``absent``), ``since`` (seconds of the epoch), ``version`` (of the process that runs),
@@ -136,7 +141,50 @@ def status(wait: float = 0, seen: dict[str, Any] | None = None) -> list[dict[str
                 args = (seen["agent"], service, left)
                 registered[service["id"]] = __salt__["metis_consul.wait_for_service"](*args)
             found.append(_instance(role, instance, own, registered, unknown, seen["address"]))
+    return found + (_leaving(seen) if leaving else [])
+
+
+def _leaving(seen: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is deployed and not wanted: each was registered on the agent of its last deploy."""
+    found = []
+    every = [instance for role in seen["leaving"].values() for instance in role["instances"]]
+    units = __salt__["metis_unit.facts"]([unit for i in every for unit in i["units"]])
+    for instance in every:
+        own = [units[unit] for unit in instance["units"]]
+        registered = _registrations(instance["agent"])[0] if instance["service"] else {}
+        cause = "deployed, and not wanted any more: metis.scale_in takes it out"
+        found.append(
+            {
+                "id": instance["id"],
+                "role": instance["role"],
+                "drift": [],
+                "ending": False,
+                "healthy": False,
+                "cause": cause,
+                "explained": cause,
+            }
+            | _running(own)
+            | {"registration": _registration(instance["service"], registered)}
+        )
     return found
+
+
+def _running(units: list[dict[str, Any]]) -> dict[str, Any]:
+    """Whether the units of an instance run, since when, and which release."""
+    state = _state(units)
+    starts = [unit["started"] for unit in units if unit["started"] and unit["state"] in _UP]
+    versions = {version for unit in units if unit["pid"] and (version := _version(unit["pid"]))}
+    return {
+        "state": state,
+        "since": max(starts) if starts and state == "running" else None,
+        "version": ", ".join(sorted(versions)) or None,
+    }
+
+
+def _registration(service: dict[str, Any] | None, registered: dict[str, str] | None) -> str | None:
+    if not service:
+        return None
+    return "unknown" if registered is None else registered.get(service["id"], "absent")
 
 
 def _state(units: list[dict[str, Any]]) -> str:
@@ -162,13 +210,10 @@ def _instance(
     unknown: str,
     address: str,
 ) -> dict[str, Any]:
-    state = _state(units)
+    running = _running(units)
+    state = running["state"]
     service = instance["service"]
-    registration = None
-    if service:
-        registration = "unknown"
-        if registered is not None:
-            registration = registered.get(service["id"], "absent")
+    registration = _registration(service, registered)
     named = list(zip(instance["units"], units, strict=True))
     drift = [
         path if os.path.lexists(path) else f"{path} (gone)"
@@ -199,14 +244,9 @@ def _instance(
     pids = [unit["pid"] for unit in units if unit["pid"]]
     if not cause and (missing := __salt__["metis_unit.missing_ports"](pids, instance["ports"])):
         cause = f"it does not listen on {'; '.join(missing)}"
-    starts = [unit["started"] for unit in units if unit["started"] and unit["state"] in _UP]
-    versions = {version for pid in pids if (version := _version(pid))}
-    return {
+    return running | {
         "id": instance["id"],
         "role": role,
-        "state": state,
-        "since": max(starts) if starts and state == "running" else None,
-        "version": ", ".join(sorted(versions)) or None,
         "registration": registration,
         "drift": drift,
         "ending": _ends_within(instance, _ENDING),

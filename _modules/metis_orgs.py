@@ -210,6 +210,8 @@ def _read(name: str, path: Path) -> dict[str, Any]:
     if topology:
         known = __salt__["metis_deployed.read"](name)
         topology["deployed"] = __salt__["metis_deployed.of"](topology, known)
+        traces = __salt__["metis_deployed.traces"](name)
+        topology["leaving"] = __salt__["metis_deployed.leaving"](topology, traces)
         made["faults"] += _deployed_faults(topology)
     made["topology"] = None if made["faults"] else topology
     return made
@@ -326,9 +328,11 @@ def read() -> dict[str, dict[str, Any]]:
     }
     claims = {name: org.pop("claims") for name, org in orgs.items()}
     whole = {name: claims[name] for name, org in orgs.items() if org["topology"]}
+    leaving = {name: orgs[name]["topology"]["leaving"] for name in whole}
+    held = __salt__["metis_topology.held"](claims, leaving)
     for name, org in orgs.items():
         against = whole if name in whole else whole | {name: claims[name]}
-        found = __salt__["metis_topology.clashes"](against).get(name)
+        found = __salt__["metis_topology.clashes"](against).get(name, []) + held.get(name, [])
         if found:
             org["faults"] += found
             org["topology"] = None
@@ -375,10 +379,34 @@ def pillar(minion_id: str) -> dict[str, Any]:
         return {"metis": {"orgs": orgs}}
     for org in orgs.values():
         topology = org["topology"]
-        if topology and minion_id in topology["hosts"]:
+        if topology and minion_id in _hosts(topology):
             args = (topology, _releases(topology), _secrets(topology, minion_id), minion_id)
             return {"metis": __salt__["metis_topology.view"](*args)}
     return {}
+
+
+def traces(topology: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """
+    As ``metis_topology.traces``, with the releases that are deployed.
+
+    topology
+        The organization's.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_orgs.traces '{...}'
+    """
+    found: dict[str, dict[str, Any]] = __salt__["metis_topology.traces"](
+        topology, _releases(topology)
+    )
+    return found
+
+
+def _hosts(topology: dict[str, Any]) -> set[str]:
+    """Its hosts, and those that it has left and that are not through with it."""
+    return set(topology["hosts"]) | {instance["host"] for instance in topology["leaving"]}
 
 
 def _releases(topology: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -376,6 +376,8 @@ def apply(
                 identity = state.get("__id__") or tag.split("_|-")[1]
                 if "instances" in state:
                     now()["seen"][host] = state["instances"]
+                if "told" in state:
+                    say(f"  {host}: {state['told']}")
                 if state["result"] is False and "requisite failed" not in str(state["comment"]):
                     wrong.append(f"{host}: {identity}: {state['comment']}")
                 mine = changes.setdefault(host, [])

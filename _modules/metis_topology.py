@@ -521,9 +521,10 @@ def build(name: str, form: dict[str, Any], release: dict[str, Any] | None) -> di
     follows from the former. ``claims`` is what no other organization may have, for ``clashes``;
     ``instances`` are those that could be read, whatever is at fault.
     A topology has ``org``, ``cluster_name``, ``release`` (the wanted one; ``metis_orgs`` adds which
-    is ``deployed``), ``releases_kept``, ``paths``, ``data_center``, ``store``, ``hosts`` (name to
-    address), ``instances`` (mappings with ``id``, ``role``, ``host``, ``address``, ``units``,
-    ``service``, ``settings``) and ``agent``, the consul agent that all programs use.
+    is ``deployed``, and which instances are ``leaving``), ``releases_kept``, ``paths``,
+    ``data_center``, ``store``, ``hosts`` (name to address), ``off`` (roles that are switched off),
+    ``instances`` (mappings with ``id``, ``role``, ``host``, ``address``, ``units``, ``service``,
+    ``settings``) and ``agent``, the consul agent that all programs use.
 
     CLI Example:
 
@@ -572,7 +573,9 @@ def build(name: str, form: dict[str, Any], release: dict[str, Any] | None) -> di
         "data_center": org["data_center"],
         "store": org["store"],
         "hosts": {host_name: host["address"] for host_name, host in org["hosts"].items()},
+        "off": [role for role in UNITS if not org[role]["enabled"]],
         "instances": found,
+        "leaving": [],
         "agent": {
             "host": agent["host"],
             "address": agent["address"],
@@ -601,6 +604,85 @@ def _claims(
             for address, protocol, port, setting in _public(instance)
         ],
     }
+
+
+# What it takes to look at an instance and to take it out, of what a view has of it. No secret, and
+# nothing that another release changes.
+_TRACE = (
+    *("id", "units", "service", "ports", "link", "config_file", "environment_file", "directory"),
+    *("drop_in", "p2p_key", "mariadb_file", "nginx_file"),
+)
+
+
+def traces(
+    topology: dict[str, Any], releases: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """
+    What instances are on their hosts, as far as it takes to look at them and to take them out once
+    the organization's file does not have them any more. Without a secret.
+
+    topology, releases
+        As for ``view``.
+
+    Returns instance to its trace.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_topology.traces '{...}' '{...}'
+    """
+    found = {}
+    for host, address in topology["hosts"].items():
+        seen = view(topology, releases, {"mysql_password": "", "certificates": {}}, host)
+        for role, content in seen["roles"].items():
+            for instance in content["instances"]:
+                own = {key: instance[key] for key in _TRACE if key in instance}
+                # As it is read again from a file.
+                own["settings"] = {
+                    key: list(value) if isinstance(value, tuple) else value
+                    for key, value in instance["settings"].items()
+                }
+                own |= {"role": role, "host": host, "address": address}
+                own |= {"agent": topology["agent"], "paths": topology["paths"]}
+                if role == "admin":
+                    facts = content["releases"][instance["release"]]["facts"]
+                    own["database"] = facts["database"]
+                found[instance["id"]] = own
+    return found
+
+
+def held(
+    claims: dict[str, dict[str, Any]], leaving: dict[str, list[dict[str, Any]]]
+) -> dict[str, list[Fault]]:
+    """
+    Hosts that an organization has and that another one is not through with: what was taken out of
+    that one's file runs there still.
+
+    claims
+        Organization to what ``build`` returned as its ``claims``.
+    leaving
+        Organization to its instances that are leaving, as ``metis_deployed.leaving`` returns them.
+
+    Returns organization to faults, of who came later; an organization without is left out.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_topology.held '{}' '{}'
+    """
+    faults: dict[str, list[Fault]] = {}
+    for other, instances_left in leaving.items():
+        for host in sorted({instance["host"] for instance in instances_left}):
+            there = ", ".join(i["id"] for i in instances_left if i["host"] == host)
+            for name, own in claims.items():
+                if name != other and host in own["hosts"]:
+                    problem = f"has {there} of the organization {other} still"
+                    asked = f"""pillar='{{"org": "{other}", "hosts": "{host}"}}'"""
+                    fix = f"salt-run state.orchestrate metis.scale_in {asked}"
+                    faults.setdefault(name, []).append(_fault(f"hosts.{host}", problem, fix))
+    return faults
 
 
 def clashes(claims: dict[str, dict[str, Any]]) -> dict[str, list[Fault]]:
@@ -688,7 +770,7 @@ def view(
 
     topology
         As ``build`` returns it, with ``deployed``: instance to ``{"release", "previous"}``, as
-        ``metis_deployed.of`` returns it.
+        ``metis_deployed.of`` returns it; and with ``leaving``, as ``metis_deployed.leaving`` does.
     releases
         Release to its file's content: of every release that is deployed, and of those that may be
         laid down beside it.
@@ -696,13 +778,14 @@ def view(
         By name, and ``certificates``: role to certificate and key. Only those of the host's roles
         go into the view.
     host
-        A host of the topology.
+        A host of the topology, or one that it has left.
 
-    Returns ``{"org", "host", "address", "release", "paths", "store", "agent", "roles"}``;
-    ``release`` is the one that is wanted. ``roles`` has for each role of the host its system user,
-    directories, ``releases`` (each with its directory, artifacts and facts), ``kept`` (releases
-    that are not pruned) and ``instances``, each with its ``release`` and the content of its
-    configuration.
+    Returns ``{"org", "host", "address", "release", "releases_kept", "paths", "store", "agent",
+    "roles", "leaving"}``; ``release`` is the one that is wanted. ``roles`` has for each role of the
+    host its system user, directories, ``releases`` (each with its directory, artifacts and facts),
+    ``kept`` (releases that are not pruned) and ``instances``, each with its ``release`` and the
+    content of its configuration. ``leaving`` has the same of what is deployed and not wanted any
+    more, as far as ``traces`` has it.
 
     CLI Example:
 
@@ -715,7 +798,7 @@ def view(
         if instance["host"] != host:
             continue
         role = instance["role"]
-        seen = roles.setdefault(role, _role_view(topology, releases, role))
+        seen = roles.setdefault(role, _role_view(topology["paths"], releases, role))
         deployed = topology["deployed"][instance["id"]]
         release = releases[deployed["release"]]
         config = __salt__[f"metis_config.{role}"](topology, release, secrets, instance)
@@ -726,25 +809,26 @@ def view(
         known["release"] = deployed["release"]
         known["link"] = __salt__["metis_config.link"](topology["paths"], instance)
         seen["instances"].append(known | {"settings": settings} | config)
-        directory = __salt__["metis_config.data_directory"](topology["paths"], instance)
         if role not in ("data", "compute"):
+            directory = __salt__["metis_config.data_directory"](topology["paths"], instance)
             seen["data"] = directory
-        # What is below the role's own folder is that already.
-        kept = directory if not _within(directory, seen["data"]) else seen["data"]
-        seen["writable"] += [kept] * (kept not in seen["writable"])
+        seen["writable"] += [seen["data"]] * (seen["data"] not in seen["writable"])
         for name in (deployed["release"], deployed.get("previous")):
             if name and name not in seen["kept"]:
                 seen["kept"].append(name)
+    leaving = _leaving_view(topology, host)
+    former = [instance["address"] for role in leaving.values() for instance in role["instances"]]
     return {
         "org": topology["org"],
         "host": host,
-        "address": topology["hosts"][host],
+        "address": topology["hosts"].get(host) or former[0],
         "release": topology["release"],
         "releases_kept": topology["releases_kept"],
         "paths": topology["paths"],
         "store": topology["store"],
         "agent": topology["agent"],
         "roles": roles,
+        "leaving": leaving,
     }
 
 
@@ -773,10 +857,24 @@ def release_directory(paths: dict[str, str], role: str, release: str) -> str:
     return f"{paths['programs']}/{_program(role)}/releases/{release}"
 
 
+def _leaving_view(topology: dict[str, Any], host: str) -> dict[str, Any]:
+    roles: dict[str, Any] = {}
+    for instance in topology["leaving"]:
+        if instance["host"] == host:
+            role = instance["role"]
+            seen = roles.setdefault(role, _role_view(instance["paths"], {}, role))
+            seen["instances"].append(instance)
+            if role not in ("data", "compute"):
+                seen["data"] = instance["settings"]["data_directory"] or seen["data"]
+            if role == "admin":
+                facts = {"database": instance["database"]}
+                seen["releases"] = {instance["release"]: {"facts": facts}}
+    return roles
+
+
 def _role_view(
-    topology: dict[str, Any], releases: dict[str, dict[str, Any]], role: str
+    paths: dict[str, str], releases: dict[str, dict[str, Any]], role: str
 ) -> dict[str, Any]:
-    paths = topology["paths"]
     program = _program(role)
     return {
         "user": f"metis-{role}".replace("_", "-"),

@@ -264,6 +264,34 @@ def wait(name: str, look: Callable[[float], str], timeout: float) -> str:
             return f"{wrong}, and {name} ended {ended} times meanwhile"
 
 
+def wait_for_end(name: str, timeout: float) -> bool:
+    """
+    Wait for a unit's program to end by itself.
+
+    name
+        The unit, with its suffix.
+    timeout
+        Seconds.
+
+    Returns whether it has.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_unit.wait_for_end metis-consul.service 30
+    """
+    pid = facts([name])[name]["pid"]
+    try:
+        if pid:
+            psutil.Process(pid).wait(timeout)
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.TimeoutExpired:
+        return False
+    return True
+
+
 def explain(cause: str, name: str) -> str:
     """
     A cause, what systemd says of the unit now, and the last lines of its journal.

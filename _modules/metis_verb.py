@@ -19,9 +19,12 @@ _OTHERS = {
     "from": "metis.restore",
     "keyring": "metis.backup and metis.restore",
     "confirm": "metis.cleanup and metis.restore",
-    "keep": "metis.cleanup",
+    "keep": "metis.cleanup and metis.scale_in",
     "forget_identity": "metis.cleanup",
     "ssh": "metis.bootstrap",
+    "instances": "metis.scale_in",
+    "drain": "metis.scale_in",
+    "lost": "metis.scale_in",
 }
 ROLES = ("consul", "carrier", "admin", "ice_via", "data", "compute")
 
@@ -36,11 +39,23 @@ def _broken(org: str, file: str, faults: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _names(value: Any) -> list[str]:
+def names(value: Any) -> list[str]:
+    """
+    Names as an operator gives them.
+
+    value
+        A list, text with commas, or nothing.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_verb.names 'acme1,acme2'
+    """
     if value is None:
         return []
-    names = value if isinstance(value, list) else str(value).split(",")
-    return [name for item in names if (name := str(item).strip())]
+    given = value if isinstance(value, list) else str(value).split(",")
+    return [name for item in given if (name := str(item).strip())]
 
 
 def _misspelt(asked: dict[str, Any]) -> list[str]:
@@ -84,7 +99,40 @@ def given(asked: dict[str, Any]) -> dict[str, Any]:
 
         salt-run salt.cmd metis_verb.given '{org: demo, metis: {}}'
     """
-    return {key: asked[key] for key in (*_FILTERS, *_OTHERS) if asked.get(key)}
+    return {
+        key: asked[key] for key in (*_FILTERS, *_OTHERS) if asked.get(key) not in (None, "", [])
+    }
+
+
+def _wrong_leaving(asked: dict[str, Any], topology: dict[str, Any]) -> list[str]:
+    """What is asked to be taken out, or said to be lost, and is wanted."""
+    out = "take {} out of the organization's file first"
+    wanted = {instance["id"]: instance["host"] for instance in topology["instances"]}
+    return [
+        f"{identity} is wanted, and only what is not is taken out: {out.format('its line')}"
+        for identity in names(asked.get("instances"))
+        if identity in wanted
+    ] + [
+        f"{host} has wanted instances, and is said to be lost: {out.format('it')}"
+        for host in names(asked.get("lost"))
+        if host in wanted.values()
+    ]
+
+
+def _asked_to_leave(
+    topology: dict[str, Any], chosen: list[dict[str, Any]], lost: list[str]
+) -> set[str]:
+    """The hosts that have to answer for instances to leave: theirs, and those of who stays."""
+    every = topology["instances"] + topology["leaving"]
+    servers = {i["host"] for i in every if i["role"] == "consul" and i not in chosen}
+    found = set()
+    for instance in chosen:
+        found.add(instance["host"])
+        if instance["role"] == "consul":
+            found |= servers
+        if instance["host"] in lost and instance["service"]:
+            found.add(instance["agent"]["host"])
+    return found - set(lost)
 
 
 def roles() -> list[str]:
@@ -101,7 +149,10 @@ def roles() -> list[str]:
 
 
 def request(
-    asked: dict[str, Any], orgs: dict[str, dict[str, Any]], takes: list[str] | None = None
+    asked: dict[str, Any],
+    orgs: dict[str, dict[str, Any]],
+    takes: list[str] | None = None,
+    leaving: bool = False,
 ) -> dict[str, Any]:
     """
     What a verb shall do, or why it cannot.
@@ -111,13 +162,15 @@ def request(
         and ``roles`` (filters: lists, or text with commas).
     orgs
         As ``metis_orgs.read`` returns them.
-
     takes
         Which other keys of the pillar the verb knows.
+    leaving
+        Whether the instances are those that are deployed and not wanted any more; then there may be
+        none, and ``instances`` (a filter) and ``lost`` (hosts that are gone) are looked at too.
 
-    Returns ``{"error": ..., "org": ..., "topology": ..., "instances": ...}``; ``error`` is ``""``
-    or a text for the operator, and the last two are missing then; ``org`` is ``""`` where it is
-    none that is known.
+    Returns ``{"error": ..., "org": ..., "topology": ..., "instances": ..., "hosts": ...,
+    "lost": ...}``; ``error`` is ``""`` or a text for the operator, and all but ``org`` are missing
+    then; ``org`` is ``""`` where it is none that is known. ``hosts`` are those that have to answer.
 
     CLI Example:
 
@@ -140,24 +193,38 @@ def request(
     if orgs[org]["faults"]:
         return _refused(org, [_broken(org, orgs[org]["file"], orgs[org]["faults"])])
     topology = orgs[org]["topology"]
-    hosts, roles = _names(asked.get("hosts")), _names(asked.get("roles"))
+    hosts, roles = names(asked.get("hosts")), names(asked.get("roles"))
     errors = [
         f"the organization {org} has no host {host}; it has {', '.join(topology['hosts'])}"
         for host in hosts
-        if host not in topology["hosts"]
+        # One that nothing is left of may have been left in the run before.
+        if host not in topology["hosts"] and not leaving
     ] + [
         f"there is no role {role}; known are {', '.join(ROLES)}"
         for role in roles
         if role not in ROLES
     ]
+    errors += _wrong_leaving(asked, topology) if leaving else []
     if errors:
         return _refused(org, errors)
+    meant = names(asked.get("instances"))
     instances = [
         instance
-        for instance in __salt__["metis_topology.instances"](topology, roles or None)
-        if not hosts or instance["host"] in hosts
+        for instance in _every(topology, leaving)
+        if (not hosts or instance["host"] in hosts)
+        and (not roles or instance["role"] in roles)
+        and (not meant or instance["id"] in meant)
     ]
-    if not instances:
+    if not instances and not leaving:
         nothing = f"nothing of the organization {org} is left by these hosts and roles"
         return _refused(org, [nothing])
-    return {"error": "", "org": org, "topology": topology, "instances": instances}
+    lost = names(asked.get("lost"))
+    asks = {instance["host"] for instance in instances}
+    asks = _asked_to_leave(topology, instances, lost) if leaving else asks
+    found = {"org": org, "topology": topology, "instances": instances}
+    return {"error": "", **found, "hosts": sorted(asks), "lost": lost}
+
+
+def _every(topology: dict[str, Any], leaving: bool) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = topology["leaving"]
+    return found if leaving else __salt__["metis_topology.instances"](topology)

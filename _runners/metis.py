@@ -44,7 +44,9 @@ def _unknown(answer: dict[str, Any]) -> str:
 
 def _running_release(instance: dict[str, Any], runs: str | None, topology: dict[str, Any]) -> str:
     """The release that runs, with a word where another one is wanted."""
-    if not runs or topology["deployed"][instance["id"]]["release"] == topology["release"]:
+    deployed = topology["deployed"].get(instance["id"])
+    # What is leaving goes to no other release.
+    if not runs or not deployed or deployed["release"] == topology["release"]:
         return runs or "-"
     return f"{runs} ({topology['release']} is wanted)"
 
@@ -99,7 +101,7 @@ def status(org: str | None = None, **kwargs: Any) -> dict[str, Any]:
 
     Returns the rows, as a table; with ``--out json`` or ``--out yaml`` as mappings. A host that
     does not answer has rows with the state ``unknown``. The exit code is 1 then, as it is when
-    anything is not healthy.
+    anything is not healthy, or is deployed and not wanted any more.
 
     CLI Example:
 
@@ -120,9 +122,14 @@ def _status(org: str | None) -> dict[str, Any]:
     request = __salt__["salt.cmd"]("metis_verb.request", {"org": org}, orgs)
     if request["error"]:
         return _shown(request["error"], 1)
-    hosts = sorted({instance["host"] for instance in request["instances"]})
-    answers = __salt__["salt.cmd"]("metis_fleet.run", hosts, "metis_instance.status", timeout=60)
-    rows = _rows(request["instances"], answers, request["topology"])
+    topology = request["topology"]
+    instances = request["instances"] + topology["leaving"]
+    hosts = sorted({instance["host"] for instance in instances})
+    asked = {"leaving": True}
+    answers = __salt__["salt.cmd"](
+        "metis_fleet.run", hosts, "metis_instance.status", asked, timeout=60
+    )
+    rows = _rows(instances, answers, topology)
     retcode = 0 if all(row["health"] == "healthy" for row in rows) else 1
     return _shown(rows, retcode)
 

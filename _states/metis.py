@@ -52,7 +52,9 @@ def _phase(function: Callable[..., State]) -> Callable[..., State]:
     return phase
 
 
-def guarded(name: str, hosts: bool = True, takes: list[str] | None = None) -> State:
+def guarded(
+    name: str, hosts: bool = True, takes: list[str] | None = None, leaving: bool = False
+) -> State:
     """
     The organization's file is valid, no other verb is at work on it, and every host answers and has
     this project's modules.
@@ -65,19 +67,24 @@ def guarded(name: str, hosts: bool = True, takes: list[str] | None = None) -> St
         Whether the hosts are asked at all.
     takes
         What the verb may be told in the pillar beside the organization, hosts and roles.
+    leaving
+        Whether the verb is about what is deployed and not wanted any more, and not about what is
+        wanted.
     """
     atexit.register(_leave_returners)
     phases = [chunk["name"] for chunk in __lowstate__ if chunk["state"].startswith("metis")]
     __salt__["metis_run.begin"](__low__["__sls__"].rpartition(".")[2], phases)
-    return __salt__["metis_run.phase"](_guarded, name, [hosts, takes or []], {})
+    return __salt__["metis_run.phase"](_guarded, name, [hosts, takes or [], leaving], {})
 
 
-def _guarded(name: str, hosts: bool, takes: list[str]) -> State:
+def _guarded(name: str, hosts: bool, takes: list[str], leaving: bool) -> State:
     ret = __salt__["metis_run.state"](name)
     run = __salt__["metis_run.now"]()
     if "metis" not in __pillar__:
         return __salt__["metis_run.fail"](ret, [_NO_PILLAR])
-    request = __salt__["metis_verb.request"](__pillar__, __pillar__["metis"]["orgs"], takes)
+    request = __salt__["metis_verb.request"](
+        __pillar__, __pillar__["metis"]["orgs"], takes, leaving
+    )
     if request["org"]:
         __salt__["metis_run.keep_journal"](request["org"])
     if request["error"]:
@@ -85,15 +92,16 @@ def _guarded(name: str, hosts: bool, takes: list[str]) -> State:
     run |= request
     if locked := __salt__["metis_run.lock"]():
         return __salt__["metis_run.fail"](ret, locked, "locked")
-    named = sorted({instance["host"] for instance in run["instances"]})
+    named = run["hosts"]
     deployed = run["topology"]["deployed"]
-    planned = {i["id"]: deployed[i["id"]]["release"] for i in run["instances"]}
+    planned = {i["id"]: (i if leaving else deployed[i["id"]])["release"] for i in run["instances"]}
     __salt__["metis_run.note"]("plan", instances=planned)
+    releases = " and ".join(sorted({release for release in planned.values() if release}))
     __salt__["metis_run.say"](
-        f"organization {run['org']}, release {' and '.join(sorted(set(planned.values())))}: "
-        f"{len(run['instances'])} instances on {len(named)} hosts"
+        f"organization {run['org']}{releases and ', release '}{releases}: {len(planned)} instances "
+        + ("are leaving" if leaving else f"on {len(named)} hosts")
     )
-    if not hosts:
+    if not hosts or not named:
         return ret | {"comment": f"{run['org']} is valid"}
     return _answering(ret)
 

@@ -137,6 +137,17 @@ def _registered(host: str, survey: Survey) -> list[str]:
     ]
 
 
+def _left_elsewhere() -> list[str]:
+    """What is deployed on hosts that the organization's file has no more: nobody is told of it."""
+    topology = __salt__["metis_run.now"]()["topology"]
+    return [
+        f"{instance['id']} is deployed, and its host is not in the organization's file any more: "
+        "run metis.scale_in first"
+        for instance in topology["leaving"]
+        if _is_whole() and instance["host"] not in topology["hosts"]
+    ]
+
+
 @_phase
 def allowed(name: str) -> State:
     """
@@ -148,7 +159,7 @@ def allowed(name: str) -> State:
     ret = __salt__["metis_run.state"](name)
     run = __salt__["metis_run.now"]()
     org = run["org"]
-    problems = []
+    problems = _left_elsewhere()
     for host, survey in run["surveys"].items():
         if survey["running"]:
             what = ", ".join(survey["running"])
@@ -232,7 +243,7 @@ def forgotten(name: str) -> State:
     ret = __salt__["metis_run.state"](name)
     run = __salt__["metis_run.now"]()
     org = run["org"]
-    known = __salt__["metis_deployed.read"](org)
+    known = __salt__["metis_deployed.read"](org) | __salt__["metis_deployed.traces"](org)
     off = {i["id"] for i in run["topology"]["instances"] if not i["settings"]["enabled"]}
     gone = {instance["id"] for instance in run["instances"]}
     gone |= set(known) - off if _is_whole() else set()

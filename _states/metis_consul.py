@@ -157,3 +157,36 @@ def service_absent(name: str, agent: dict[str, Any]) -> State:
         # absent.
         return ret | {"result": None if __opts__["test"] else False, "comment": str(err)}
     return ret | {"comment": f"{name} was deregistered"}
+
+
+def left(name: str, agent: dict[str, Any], timeout: float = 60) -> State:
+    """
+    A server has left its cluster, raft too, and has ended for it.
+
+    A server that does not run leaves nothing by itself: the others have to expel it.
+
+    name
+        The server's unit.
+    agent
+        ``{"address": ..., "port": ...}`` of the server.
+    timeout
+        Seconds for it to end.
+    """
+    ret: State = {"name": name, "result": True, "changes": {}, "comment": f"{name} does not run"}
+    try:
+        if __salt__["metis_unit.facts"]([name])[name]["state"] not in ("active", "reloading"):
+            return ret
+        ret["changes"] = {"state": {"old": "active", "new": "left"}}
+        if __opts__["test"]:
+            return ret | {"result": None, "comment": f"{name} would leave its cluster"}
+        # Its unit starts it again whenever it ends, and then it would join again.
+        __salt__["metis_unit.act"]("mask", [name])
+        __salt__["metis_consul.leave"](agent)
+        if not __salt__["metis_unit.wait_for_end"](name, timeout):
+            cause = f"{name} has not ended {timeout:.0f} s after it was told to leave"
+            return _failed(ret | {"changes": {}}, cause, name)
+        __salt__["metis_unit.act"]("stop", [name])
+        __salt__["metis_unit.act"]("unmask", [name])
+    except salt.exceptions.CommandExecutionError as err:
+        return _failed(ret | {"changes": {}}, str(err), name)
+    return ret | {"comment": f"{name} has left its cluster"}

@@ -1,5 +1,5 @@
 # Brings an organization up, or to what its file says now. Run again, it changes nothing. What was
-# taken out of the file it leaves as it is.
+# taken out of the file it names and leaves as it is: `metis.scale_in` takes it out.
 #
 #   salt-run state.orchestrate metis.deploy pillar='{"org": "demo"}'
 The organization's file is valid and its hosts answer:
@@ -8,6 +8,10 @@ The organization's file is valid and its hosts answer:
 
 The hosts are fit for it:
   metis_check.fit:
+    - failhard: True
+
+The record says what is deployed, and what is not wanted any more:
+  metis_scale_in.recorded:
     - failhard: True
 
 Every instance has a release:

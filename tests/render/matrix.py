@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from pathlib import Path
 
@@ -94,6 +95,7 @@ class Matrix:
         self.releases = releases(folder / "releases")
         self.pillars = cache(self._pillars)
         self.host = cache(self._host)
+        self.left = cache(self._left)
         self.chunks = cache(self._chunks)
         self.files = cache(self._files)
 
@@ -103,8 +105,23 @@ class Matrix:
     def _host(self, organization: str, host: str) -> Host:
         return Host(self.folder, self.pillars(organization)[host])
 
+    def _left(self, organization: str, host: str) -> Host:
+        """The host when nothing of it is wanted any more."""
+        pillar = copy.deepcopy(self.pillars(organization)[host])
+        view = pillar["metis"]
+        known = {key: view[key] for key in ("address", "agent")}
+        every = [instance for role in view["roles"].values() for instance in role["instances"]]
+        for instance in every:
+            instance |= known
+        view["leaving"] = view["roles"]
+        only = [instance["id"] for instance in every]
+        pillar["metis_leaving"] = {"only": only, "keep": [], "drain": 60}
+        return Host(self.folder, pillar)
+
     def _chunks(self, organization: str, host: str, target: str) -> list[Data]:
         made = self.host(organization, host)
+        if target.endswith("left"):
+            made = self.left(organization, host)
         if target.startswith("highstate"):
             return made.highstate("stopped" if target.endswith("stopped") else "running")
         if "." in target:

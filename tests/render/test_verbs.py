@@ -35,9 +35,8 @@ def test_a_verb_looks_before_it_acts_and_ends_at_the_first_failure(master: Host,
     assert (phases[0]["state"], phases[0]["fun"]) == ("metis", "guarded")
     assert all(phase["failhard"] is True for phase in phases)
     # Nothing but our own phases: they call a host that is silent, late or unknown by its name.
-    own = {"metis"} | {
-        f"metis_{one}" for one in ("backup", "bootstrap", "check", "cleanup", "restore", "upgrade")
-    }
+    more = ("backup", "bootstrap", "check", "cleanup", "restore", "scale_in", "upgrade")
+    own = {"metis"} | {f"metis_{one}" for one in more}
     assert {phase["state"] for phase in phases} <= own
 
 
@@ -67,9 +66,10 @@ def test_a_release_is_laid_down_before_anything_is_switched(master: Host, verb: 
 
 
 def test_what_is_deployed_is_settled_and_stored_before_hosts_are_told(master: Host) -> None:
-    assert [phase["fun"] for phase in _phases(master, "deploy")[:6]] == [
+    assert [phase["fun"] for phase in _phases(master, "deploy")[:7]] == [
         "guarded",
         "fit",
+        "recorded",
         "settled",
         "stored",
         "served",
@@ -94,6 +94,13 @@ def test_deploy_and_start_end_with_a_look_at_everything(master: Host) -> None:
 def test_cleanup_looks_and_asks_before_anything_goes(master: Host) -> None:
     known = [phase["fun"] for phase in _phases(master, "cleanup")]
     assert known == ["guarded", "surveyed", "allowed", "removed", "proven", "forgotten"]
+
+
+def test_a_scale_in_takes_out_in_the_order_in_which_programs_need_each_other(master: Host) -> None:
+    phases = _phases(master, "scale_in")
+    assert [phase["fun"] for phase in phases[:2]] == ["guarded", "prepared"]
+    assert phases[0]["leaving"] is True
+    assert [phase["roles"] for phase in phases[2:]] == ORDER[::-1]
 
 
 def test_stop_stops_every_role_and_starts_none(master: Host) -> None:

@@ -116,6 +116,7 @@ def closed() -> dict[str, Any]:
 def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """A host that takes a connection and then says nothing to those who ask for consul."""
     monkeypatch.setattr(metis_consul, "TIMEOUT", 0.1)
+    monkeypatch.setattr(metis_consul, "LEAVE_TIMEOUT", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield {"address": "127.0.0.1", "port": listening.getsockname()[1]}
 

@@ -95,6 +95,7 @@ def test_one_fighter_of_several_goes_with_what_is_its_own(machine: Machine) -> N
             f"{systemd}/{unit}",
             f"{systemd}/multi-user.target.wants/{unit}",
             "/opt/metis/data/8701",
+            f"/usr/local/lib/systemd/system/{unit}.d",
             "/var/lib/metis/data/8701",
         )
     ]

@@ -10,7 +10,7 @@ import tarfile
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from salt.exceptions import CommandExecutionError
 from _modules import metis_consul
 from tests.unit import loopback
 from tests.unit.loopback import Loopback
-from tests.unit.sandbox.running import call
+from tests.unit.sandbox.running import Program, call, free_ports
 
 Agent = dict[str, Any]
 Registers = Callable[..., dict[str, str]]
@@ -48,6 +48,9 @@ CALLS = [
         id="wait_for_service",
     ),
     pytest.param(lambda a: metis_consul.quorum(a, 1), id="quorum"),
+    pytest.param(lambda a: metis_consul.servers(a), id="servers"),
+    pytest.param(lambda a: metis_consul.expel(a, "10.0.0.1:8200", "x", 0), id="expel"),
+    pytest.param(lambda a: metis_consul.leave(a), id="leave"),
     pytest.param(lambda a: metis_consul.deregister(a, "x"), id="deregister"),
 ]
 
@@ -74,7 +77,7 @@ def test_what_consul_says_of_an_error_is_told(server: Loopback, ask: Any) -> Non
 
 
 @pytest.mark.parametrize("answer", [b"<html>not consul</html>", b"null", b""])
-@pytest.mark.parametrize("ask", CALLS[:-1])
+@pytest.mark.parametrize("ask", CALLS[:-2])
 def test_another_program_on_the_port_is_told_from_consul(
     server: Loopback, ask: Any, answer: bytes
 ) -> None:
@@ -257,7 +260,8 @@ def test_a_cluster_whose_servers_are_all_there_bears_the_loss_of_one(agent: Agen
 
 def test_a_server_that_is_not_well_is_named(server: Loopback) -> None:
     def one(name: str, **differs: Any) -> dict[str, Any]:
-        return {"Name": name, "SerfStatus": "alive", "Voter": True, "Healthy": True} | differs
+        own = {"Name": name, "Address": f"{name}:8200", "Leader": name == "a"}
+        return own | {"SerfStatus": "alive", "Voter": True, "Healthy": True} | differs
 
     servers = [
         one("a"),
@@ -355,3 +359,55 @@ def test_a_snapshot_that_breaks_off_is_told(server: Loopback, tmp_path: Path) ->
 
 def test_an_agent_has_a_version(agent: Agent) -> None:
     assert metis_consul.version(agent) == "1.8.7"
+
+
+# Out of a cluster
+
+
+@pytest.fixture(scope="module")
+def three(
+    consul_program: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[tuple[Program, Agent, str]]]:
+    """A cluster of three: each server's program, its agent and its address in raft."""
+    folder = tmp_path_factory.mktemp("three")
+    ports = [free_ports(4) for _ in range(3)]
+    found = []
+    for number, (http, server, serf, wan) in enumerate(ports):
+        options = [
+            *("-server", "-bootstrap-expect=3", "-bind=127.0.0.1", f"-node=n{number}"),
+            *(f"-data-dir={folder}/{number}", f"-http-port={http}", f"-server-port={server}"),
+            *(f"-serf-lan-port={serf}", f"-serf-wan-port={wan}", "-dns-port=-1", "-grpc-port=-1"),
+            *(f"-retry-join=127.0.0.1:{other[2]}" for other in ports if other[2] != serf),
+            *("-retry-interval=1s", '-hcl=performance { raft_multiplier=1 leave_drain_time="0s" }'),
+        ]
+        program = Program([consul_program, "agent", *options], folder)
+        found.append((program, {"address": "127.0.0.1", "port": http}, f"127.0.0.1:{server}"))
+    try:
+        assert metis_consul.wait_for_cluster(found[0][1], 3, 30)["leader"]
+        assert metis_consul.wait_for_quorum(found[0][1], 3, 60) == ""
+        yield found
+    finally:
+        for program, _, _ in found:
+            program.end()
+
+
+def test_servers_leave_until_one_is_left(three: list[tuple[Program, Agent, str]]) -> None:
+    seen = {server["address"]: server for server in metis_consul.servers(three[0][1])}
+    assert [seen[address]["name"] for _, _, address in three] == ["n0", "n1", "n2"]
+    assert {server["wrong"] for server in seen.values()} == {""}
+    (leader,) = [one for one in three if seen[one[2]]["leader"]]
+    last, dead = [one for one in three if one is not leader]
+    # One dies, and can only be expelled; the leader goes itself.
+    dead[0].end()
+    stays = last[1]
+    assert metis_consul.expel(stays, dead[2], seen[dead[2]]["name"], 30) == ""
+    assert set(metis_consul.cluster(stays)["peers"]) == {last[2], leader[2]}
+    metis_consul.leave(leader[1])
+    assert leader[0].ends() == 0
+    assert metis_consul.expel(stays, leader[2], seen[leader[2]]["name"], 30) == ""
+    assert metis_consul.cluster(stays) == {"leader": last[2], "peers": [last[2]]}
+    # A server that left is no member either.
+    members = json.loads(call("GET", stays["port"], "/v1/agent/members")[1])
+    assert [member["Name"] for member in members] == [seen[last[2]]["name"]]
+    assert metis_consul.expel(stays, leader[2], seen[leader[2]]["name"], 30) == ""
+    metis_consul.set_key(stays, "metis/x", "it has a leader")

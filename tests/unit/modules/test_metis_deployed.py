@@ -101,3 +101,16 @@ def test_what_is_gone_is_dropped() -> None:
     metis_deployed.drop("acme", "carrier@h1")
     metis_deployed.drop("acme", "carrier@h1")
     assert metis_deployed.read("acme") == {"consul@h1": {"release": "0.3.0"}}
+
+
+def test_where_an_instance_is_and_its_release_are_kept_apart() -> None:
+    metis_deployed.note("acme", {"ice_via@h1": {"host": "h1"}, "data@h1:1": {"host": "h1"}})
+    assert metis_deployed.read("acme") == {}
+    metis_deployed.keep("acme", {"data@h1:1": {"release": "0.3.0"}})
+    metis_deployed.keep("acme", {"data@h1:1": {"release": "0.4.0", "previous": "0.3.0"}})
+    metis_deployed.note("acme", {"data@h1:1": {"host": "h2"}})
+    assert metis_deployed.read("acme") == {"data@h1:1": {"release": "0.4.0", "previous": "0.3.0"}}
+    assert metis_deployed.traces("acme") == {
+        "ice_via@h1": {"host": "h1", "release": None},
+        "data@h1:1": {"host": "h2", "release": "0.4.0"},
+    }

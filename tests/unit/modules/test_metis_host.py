@@ -177,6 +177,14 @@ def test_who_leaves_and_what_is_kept_goes_along(functions: dict[str, Any]) -> No
         "only": ["data@h1:8700"],
         "keep": [],
     }
+    metis_host.reach("left", {"h1": ["data"]}, only=["data@h1:8700"], drain=60)
+    assert _sls(functions).call_args.args == (["roles.data.left", "roles.seen"],)
+    assert _sls(functions).call_args.kwargs["pillar"]["metis_leaving"] == {
+        "roles": ["data"],
+        "only": ["data@h1:8700"],
+        "keep": [],
+        "drain": 60,
+    }
     besides = {"h1": ["carrier"], "h2": ["admin"]}
     metis_host.reach("absent", {"h1": ["data"]}, keep=["logs"], besides=besides)
     call = _sls(functions).call_args

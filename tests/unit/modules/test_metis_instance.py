@@ -445,3 +445,28 @@ def test_a_certificate_that_has_ended_is_not_healthy(secured: Any, tmp_path: Pat
     found = secured(0)["admin@h2"]
     assert found["healthy"] is False
     assert found["cause"] == f"its certificate {tmp_path / 'server.crt'} has ended"
+
+
+def test_what_is_not_wanted_any_more_is_looked_at_where_it_is_asked_for(
+    on: Any, world: World
+) -> None:
+    on("h4")
+    data = world.view["roles"]["data"]
+    left = data["instances"].pop()
+    agent = {"host": "h1", "address": "10.0.0.1", "port": 8500}
+    world.view["leaving"] = {
+        "data": data | {"instances": [left | {"agent": agent, "role": "data"}]}
+    }
+    assert "data@h4:8701" not in _status()
+    (found,) = [i for i in metis_instance.status(leaving=True) if i["id"] == "data@h4:8701"]
+    assert (found["state"], found["registration"], found["healthy"]) == (
+        "running",
+        "passing",
+        False,
+    )
+    assert found["since"] == STARTED
+    assert found["cause"] == "deployed, and not wanted any more: metis.scale_in takes it out"
+    world.registered = "consul cannot be reached"
+    del world.systemd.units["metis-data@8701.service"]
+    (found,) = [i for i in metis_instance.status(leaving=True) if i["id"] == "data@h4:8701"]
+    assert (found["state"], found["registration"]) == ("absent", "unknown")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from _modules import metis_orgfile, metis_topology
+from _modules import metis_deployed, metis_orgfile, metis_topology
 from tests.unit import orgs
 
 
@@ -599,6 +599,7 @@ def test_a_host_knows_itself_and_the_agent() -> None:
         "store": {"address": None, "port": 8014},
         "releases_kept": 2,
         "agent": {"host": "h1", "address": "10.0.0.1", "port": 8500},
+        "leaving": {},
     }
 
 
@@ -784,7 +785,13 @@ def test_an_instance_may_keep_its_data_elsewhere() -> None:
         "/mnt/b/8701",
     ]
     assert data["instances"][1]["config"]["data_root"] == "/mnt/b/8701/data_root"
-    assert data["writable"] == ["/var/log/metis/data", "/var/lib/metis/data", "/mnt/b/8701"]
+    # Another instance's folder is no reason to start one again.
+    assert data["writable"] == ["/var/log/metis/data", "/var/lib/metis/data"]
+    assert [i["writable"] for i in data["instances"]] == [None, "/mnt/b/8701"]
+    first, second = (i["files"][i["units"][0]] for i in data["instances"])
+    drop_in = "/usr/local/lib/systemd/system/metis-data@8701.service.d/metis.conf"
+    assert drop_in in second
+    assert "/usr/local/lib/systemd/system/metis-data@8700.service.d/metis.conf" not in first
 
 
 @pytest.mark.parametrize(
@@ -803,3 +810,72 @@ def test_a_folder_for_data_is_for_it_alone(own: str, problem: str) -> None:
     fault = _only_fault(orgs.org_file(carrier=carrier))
     assert fault["place"] == "hosts.h1.roles[1] (data_directory)"
     assert fault["problem"].startswith(problem)
+
+
+# What is leaving
+
+
+def _left(file: dict[str, Any]) -> dict[str, Any]:
+    """The topology of a file, where the usual organization was deployed before."""
+    releases = {"0.3.0": orgs.RELEASE}
+    traces = metis_topology.traces(orgs.topology(), releases)
+    whole = orgs.topology(file)
+    known = {key: trace | {"release": "0.3.0"} for key, trace in traces.items()}
+    whole["leaving"] = metis_deployed.leaving(whole, known)
+    return whole
+
+
+def test_a_host_s_view_has_what_is_leaving_it() -> None:
+    file = orgs.org_file()
+    file["hosts"]["h4"]["roles"] = ["data", "compute"]
+    seen = orgs.views(_left(file))["h4"]
+    assert list(seen["leaving"]) == ["data"]
+    (instance,) = seen["leaving"]["data"]["instances"]
+    assert (instance["id"], instance["units"]) == ("data@h4:8701", ["metis-data@8701.service"])
+    assert instance["directory"] == "/var/lib/metis/data/8701"
+    assert instance["agent"] == {"host": "h1", "address": "10.0.0.1", "port": 8500}
+    assert [i["id"] for i in seen["roles"]["data"]["instances"]] == ["data@h4:8700"]
+
+
+def test_a_host_that_was_left_has_a_view_still() -> None:
+    file = orgs.org_file()
+    del file["hosts"]["h4"]
+    seen = metis_topology.view(_left(file), {"0.3.0": orgs.RELEASE}, {}, "h4")
+    assert (seen["address"], seen["roles"]) == ("10.0.0.4", {})
+    assert list(seen["leaving"]) == ["compute", "data"]
+
+
+def test_the_view_of_what_is_leaving_has_no_password() -> None:
+    file = orgs.org_file()
+    file["hosts"]["h2"]["roles"] = ["consul"]
+    file["hosts"]["h3"]["roles"] = ["consul", "ice_via", "admin"]
+    seen = orgs.views(_left(file))["h2"]
+    admin = seen["leaving"]["admin"]
+    assert admin["releases"]["0.3.0"]["facts"]["database"] == "metis_admin"
+    assert orgs.MADE not in str(admin)
+
+
+def test_servers_that_are_leaving_are_peers_until_they_have_left() -> None:
+    file = orgs.org_file()
+    file["hosts"]["h2"]["roles"], file["hosts"]["h3"]["roles"] = ["admin"], ["ice_via"]
+    for whole, peers in ((_left(file), 3), (orgs.topology(file), 1)):
+        (server,) = orgs.views(whole)["h1"]["roles"]["consul"]["instances"]
+        assert (server["peers"], server["config"]["bootstrap_expect"]) == (peers, 1)
+
+
+def test_a_role_that_is_switched_off_is_not_leaving() -> None:
+    file = orgs.org_file(data={"enabled": False})
+    file["hosts"]["h4"]["roles"] = ["compute"]
+    assert _left(file)["leaving"] == []
+
+
+def test_a_host_is_another_organization_s_once_nothing_is_leaving_it() -> None:
+    file = orgs.org_file()
+    del file["hosts"]["h4"]
+    leaving = _left(file)["leaving"]
+    claims = {"acme": {"hosts": {"h1": "10.0.0.1"}}, "other": {"hosts": {"h4": "10.0.0.4"}}}
+    (fault,) = metis_topology.held(claims, {"acme": leaving, "other": []})["other"]
+    assert fault["place"] == "hosts.h4"
+    assert "data@h4:8700" in fault["problem"]
+    assert """'{"org": "acme", "hosts": "h4"}'""" in fault["fix"]
+    assert metis_topology.held(claims, {"acme": [], "other": []}) == {}

@@ -346,3 +346,15 @@ def test_of_each_port_it_is_told_who_listens(closed: dict[str, Any]) -> None:
     assert other["own"] is False
     (holder,) = other["others"]
     assert holder.endswith(f" (process {os.getpid()})")
+
+
+def test_a_program_s_end_is_waited_for(run_all: Mock) -> None:
+    def _is(program: subprocess.Popen[bytes]) -> None:
+        _says(run_all, RUNS.replace("MainPID=117", f"MainPID={program.pid}"))
+
+    with subprocess.Popen(["sleep", "60"]) as program:
+        _is(program)
+        assert metis_unit.wait_for_end("runs.service", 0.1) is False
+        program.terminate()
+        assert metis_unit.wait_for_end("runs.service", 30) is True
+    assert metis_unit.wait_for_end("runs.service", 30) is True

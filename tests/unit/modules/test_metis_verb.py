@@ -164,10 +164,77 @@ def test_other_keys_of_the_master_s_pillar_are_no_business_of_a_verb(
     assert metis_verb.request(asked, known)["error"] == ""
 
 
-@pytest.mark.parametrize("given", [{"keep": "data"}, {"forget_identity": True}])
-def test_what_is_said_to_a_cleanup_is_said_to_no_other_verb(given: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("given", "verbs"),
+    [
+        ({"confirm": "acme"}, "metis.cleanup and metis.restore"),
+        ({"keep": "data"}, "metis.cleanup and metis.scale_in"),
+        ({"forget_identity": True}, "metis.cleanup"),
+        ({"lost": "h4"}, "metis.scale_in"),
+        ({"instances": "data@h4:8700"}, "metis.scale_in"),
+    ],
+)
+def test_what_is_said_to_some_verbs_is_said_to_no_other(given: dict[str, Any], verbs: str) -> None:
     orgs_of = {"acme": {"faults": [], "topology": orgs.topology(), "file": "acme.sls"}}
     (key,) = given
     told = metis_verb.request({"org": "acme", **given}, orgs_of)["error"]
-    assert told == f"{key} in the pillar is for metis.cleanup alone"
+    assert told == f"{key} in the pillar is for {verbs} alone"
     assert metis_verb.request({"org": "acme", **given}, orgs_of, [key])["error"] == ""
+
+
+# What is leaving
+
+
+@pytest.fixture
+def leaving(known: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was taken out of the file and is there still."""
+    topology = known["acme"]["topology"]
+    one = {"role": "data", "service": {"id": "dataService_10.0.0.9_8700"}, "agent": {"host": "h1"}}
+    topology["leaving"] = [
+        one | {"id": "data@h9:8700", "host": "h9"},
+        {"id": "consul@h5", "role": "consul", "host": "h5", "service": None},
+    ]
+    found: list[dict[str, Any]] = topology["leaving"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("asked", "chosen", "hosts"),
+    [
+        # Those that stay of consul have to answer, where one of them leaves.
+        ({}, ["data@h9:8700", "consul@h5"], ["h1", "h2", "h3", "h5", "h9"]),
+        ({"roles": "data"}, ["data@h9:8700"], ["h9"]),
+        ({"hosts": "h9"}, ["data@h9:8700"], ["h9"]),
+        ({"instances": "consul@h5"}, ["consul@h5"], ["h1", "h2", "h3", "h5"]),
+        # The agent has to forget what is on a lost host.
+        ({"roles": "data", "lost": "h9"}, ["data@h9:8700"], ["h1"]),
+        ({"hosts": "h8"}, [], []),
+        ({"instances": "data@h9:1"}, [], []),
+    ],
+)
+def test_a_scale_in_is_about_what_is_leaving(
+    known: dict[str, dict[str, Any]],
+    leaving: list[dict[str, Any]],
+    asked: dict[str, Any],
+    chosen: list[str],
+    hosts: list[str],
+) -> None:
+    takes = ["instances", "keep", "drain", "lost"]
+    found = metis_verb.request({"org": "acme", **asked}, known, takes, leaving=True)
+    assert found["error"] == ""
+    assert [instance["id"] for instance in found["instances"]] == chosen
+    assert found["hosts"] == hosts
+
+
+def test_what_is_wanted_is_not_taken_out(
+    known: dict[str, dict[str, Any]], leaving: list[dict[str, Any]]
+) -> None:
+    asked = {"org": "acme", "instances": "data@h4:8700", "lost": ["h4", "h9"], "roles": "date"}
+    told = metis_verb.request(asked, known, ["instances", "lost"], leaving=True)["error"]
+    assert told.splitlines() == [
+        "there is no role date; known are consul, carrier, admin, ice_via, data, compute",
+        "data@h4:8700 is wanted, and only what is not is taken out: take its line out of the "
+        "organization's file first",
+        "h4 has wanted instances, and is said to be lost: take it out of the organization's file "
+        "first",
+    ]

@@ -126,7 +126,7 @@ def test_a_healthy_organization(fleet: Mock) -> None:
     }
     # Every host is asked once, and none for ever.
     (call,) = fleet.call_args_list
-    assert call.args == (["h1", "h2", "h3", "h4"], "metis_instance.status")
+    assert call.args[:2] == (["h1", "h2", "h3", "h4"], "metis_instance.status")
     assert call.kwargs["timeout"] <= 60
 
 
@@ -281,3 +281,24 @@ def test_an_argument_that_is_not_known_is_no_success(acme: None) -> None:
         shown = runner("acme", orgs="acme", roles="data", __pub_user="root")
         assert shown["data"] == "orgs, roles: no such argument; there is org"
         assert shown["retcode"] == 1
+
+
+def test_what_is_deployed_and_not_wanted_has_a_row(
+    acme: None, known: dict[str, Any], answers: dict[str, Answer]
+) -> None:
+    cause = "deployed, and not wanted any more: metis.scale_in takes it out"
+    gone = {"id": "data@h9:8700", "host": "h9", "address": "10.0.0.9", "role": "data"}
+    known["acme"]["topology"]["leaving"] = [gone]
+    answers["h9"] = _answered([_instance("data@h9:8700", healthy=False, cause=cause)])
+    shown = metis.status("acme")
+    assert shown["retcode"] == 1
+    row = shown["data"][-1]
+    assert (row["instance"], row["state"], row["health"]) == ("data@h9:8700", "running", cause)
+    assert row["release"] == "0.3.0"
+    answers["h9"] = {"answer": "silent", "retcode": None, "return": None}
+    row = metis.status("acme")["data"][-1]
+    assert (row["instance"], row["state"], row["health"]) == (
+        "data@h9:8700",
+        "unknown",
+        "host silent",
+    )

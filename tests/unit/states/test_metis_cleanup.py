@@ -162,6 +162,18 @@ def test_nothing_goes_while_something_runs(hosts: Fleet) -> None:
     assert not hosts.acted()
 
 
+def test_what_is_on_a_host_that_the_file_has_no_more_goes_first(
+    hosts: Fleet, deployed: Path, asked: dict[str, Any]
+) -> None:
+    topology = asked["metis"]["orgs"]["acme"]["topology"]
+    topology["leaving"] = [{"id": "data@h9:8700", "host": "h9", "role": "data"}]
+    name, found = _failed(_run())
+    assert (name, found["reason"]) == ("allowed", "failed")
+    assert "data@h9:8700 is deployed" in found["comment"]
+    assert "run metis.scale_in first" in found["comment"]
+    assert not hosts.acted()
+
+
 @pytest.mark.parametrize(
     ("identity", "told"),
     [

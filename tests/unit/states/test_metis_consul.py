@@ -216,3 +216,53 @@ def test_a_silent_consul_may_still_have_a_registration(opts: dict[str, Any], sil
     assert "does not answer" in done["comment"]
     opts["test"] = True
     assert metis_consul.service_absent("x_1", silent)["result"] is None
+
+
+# Out of the cluster
+
+
+@pytest.fixture
+def left(monkeypatch: pytest.MonkeyPatch, systemd: Systemd) -> list[Agent]:
+    """The agents that were told to leave; a program that leaves ends."""
+    told: list[Agent] = []
+
+    def leave(agent: Agent) -> None:
+        # Nothing is to start it again meanwhile.
+        assert systemd.units[UNIT].masked
+        told.append(agent)
+        systemd.units[UNIT].active = "failed"
+
+    functions = metis_consul.__salt__  # type: ignore[attr-defined]
+    monkeypatch.setitem(functions, "metis_consul.leave", leave)
+    monkeypatch.setitem(
+        functions,
+        "metis_unit.wait_for_end",
+        lambda name, timeout: systemd.units[name].active == "failed",
+    )
+    return told
+
+
+def test_a_server_leaves_once(
+    opts: dict[str, Any], systemd: Systemd, left: list[Agent], closed: Agent
+) -> None:
+    done = told_and_done(opts, lambda: metis_consul.left(UNIT, closed), systemd.look)
+    assert done["changes"] == {"state": {"old": "active", "new": "left"}}
+    assert left == [closed]
+    unit = systemd.units[UNIT]
+    assert (unit.active in ("inactive", "failed"), unit.masked) == (True, False)
+
+
+def test_a_server_that_does_not_end_is_explained(
+    systemd: Systemd, left: list[Agent], closed: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    functions = metis_consul.__salt__  # type: ignore[attr-defined]
+    monkeypatch.setitem(functions, "metis_unit.wait_for_end", lambda name, timeout: False)
+    done = metis_consul.left(UNIT, closed, timeout=1)
+    assert (done["result"], done["changes"]) == (False, {})
+    assert "has not ended 1 s after it was told to leave" in done["comment"]
+
+
+def test_a_server_that_does_not_answer_is_explained(closed: Agent) -> None:
+    done = metis_consul.left(UNIT, closed)
+    assert (done["result"], done["changes"]) == (False, {})
+    assert "cannot be reached" in done["comment"]

@@ -1,0 +1,3 @@
+# It registers nothing, and who goes through it notices its end.
+include:
+  - roles.ice_via.absent
