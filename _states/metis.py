@@ -149,7 +149,7 @@ def _still_busy(hosts: list[str]) -> list[str]:
     if hosts:
         __salt__["metis_run.say"](f"  waiting for what {', '.join(hosts)} was told before")
     while hosts:
-        asked = {"fun": "metis_host.reach"}
+        asked = {"fun": "state.*"}
         answers = __salt__["metis_fleet.run"](hosts, "saltutil.is_running", asked, _READY)
         if problems := __salt__["metis_run.problems"](answers, _READY, (list,)):
             return problems
