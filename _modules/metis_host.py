@@ -3,14 +3,19 @@ What the verbs ask of a host, each in one round trip.
 """
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
 import salt.exceptions
+import salt.minion
+import salt.payload
 
 __virtualname__ = "metis_host"
 
 _FORMS = ("modules", "states")
+# Salt's own state functions refuse to begin beside a job whose function is called so.
+_STATES = "state.*"
 
 
 def fingerprint(folders: list[str]) -> str:
@@ -34,8 +39,7 @@ def fingerprint(folders: list[str]) -> str:
 
 
 def _at_work() -> list[dict[str, Any]]:
-    # Salt looks for other runs of states by the name of their function, and this is one of ours.
-    return __salt__["saltutil.is_running"]("metis_host.reach")
+    return __salt__["saltutil.is_running"](_STATES)
 
 
 def ready(wanted: str) -> bool | dict[str, str]:
@@ -74,6 +78,52 @@ def _sync(folders: list[str], wanted: str) -> None:
             "the modules on this host are not the master's: look whether file_roots of the master "
             "is this repository's salt/, then run salt-run fileserver.clear_file_list_cache"
         )
+
+
+def alone(function: str, jid: str | None) -> None:
+    """
+    Have this host to oneself: refuse to work beside other states, and have Salt's own state
+    functions, such as ``state.highstate``, refuse to begin until this job ends.
+
+    function
+        Who asks.
+    jid
+        Its job's id, as Salt hands it on; nothing where Salt keeps no record of the job.
+
+    Raises ``CommandExecutionError`` with the job that is at work.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_host.alone metis_host.reach 20260101000000000000
+    """
+    if jid:
+        _claim(function, jid)
+    if others := _at_work():
+        raise salt.exceptions.CommandExecutionError(
+            f"another run is at work on this host, {others[0]['fun']} as job {others[0]['jid']}: "
+            f"wait for its end, or salt {__opts__['id']} saltutil.term_job {others[0]['jid']}"
+        )
+
+
+def _claim(function: str, jid: str) -> None:
+    """
+    Salt looks for runs of states by the name of their function, in its record of the jobs that run.
+    The minion removes a job's record when the job ends, and a record whose process is gone.
+    """
+    folder = Path(__opts__["cachedir"])
+    record = Path(salt.minion.get_proc_dir(str(folder)), jid)
+    # At once, as a record that is empty for a moment is removed by who reads it then.
+    new = folder / f"{jid}.record"
+    try:
+        job = salt.payload.loads(record.read_bytes()) | {"fun": f"state.sls, by {function}"}
+        new.write_bytes(salt.payload.dumps(job))
+        os.replace(new, record)
+    except OSError as err:
+        raise salt.exceptions.CommandExecutionError(
+            f"the record of this job cannot be written: {err}; look at the disk of this host"
+        ) from err
 
 
 def reach(
@@ -124,11 +174,7 @@ def reach(
     """
     meant = roles[__opts__["id"]] + (besides or {}).get(__opts__["id"], [])
     own = [f"roles.{role}.{to}" for role in meant]
-    if others := _at_work():
-        raise salt.exceptions.CommandExecutionError(
-            f"another run is at work on this host, as job {others[0]['jid']}: wait for its end, or "
-            f"salt {__opts__['id']} saltutil.term_job {others[0]['jid']}"
-        )
+    alone("metis_host.reach", kwargs.get("__pub_jid"))
     job = {key: value for key, value in kwargs.items() if key == "__pub_jid"}
     override: dict[str, Any] = {"metis_agent_since": agent_since}
     if only is not None:

@@ -136,7 +136,9 @@ def status(
         for instance in content["instances"]:
             own = [units[unit] for unit in instance["units"]]
             service = instance["service"]
-            if wait and service and registered is not None:
+            # What was stopped on purpose will not come.
+            comes = _state(own) != "stopped"
+            if wait and service and comes and registered is not None:
                 left = max(0.0, end - time.monotonic())
                 args = (seen["agent"], service, left)
                 registered[service["id"]] = __salt__["metis_consul.wait_for_service"](*args)
@@ -185,6 +187,64 @@ def _registration(service: dict[str, Any] | None, registered: dict[str, str] | N
     if not service:
         return None
     return "unknown" if registered is None else registered.get(service["id"], "absent")
+
+
+def restart(instance: str, timeout: float, **kwargs: Any) -> dict[str, Any]:
+    """
+    Restart an instance, all of its units in their order, and wait until it is healthy.
+
+    instance
+        Its id.
+    timeout
+        Seconds to wait for that.
+
+    Raises ``CommandExecutionError`` where systemd does not restart it, with the end of its journal.
+
+    Returns it as ``status`` has it, healthy or not.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_instance.restart carrier@demo1 60
+    """
+    __salt__["metis_host.alone"]("metis_instance.restart", kwargs.get("__pub_jid"))
+    view = _view()
+    own = [
+        (role, found)
+        for role, content in view["roles"].items()
+        for found in content["instances"]
+        if found["id"] == instance
+    ]
+    if not own:
+        raise salt.exceptions.CommandExecutionError(
+            f"{__opts__['id']} does not know of {instance}: its organization's file just changed"
+        )
+    ((role, meant),) = own
+    # Who else is on this host is not waited for, nor are keys that an edit of the file waits to
+    # change: a restart does not write them.
+    own_view = view["roles"][role] | {"instances": [meant | {"keys": {}}]}
+    alone = view | {"roles": {role: own_view}}
+    try:
+        # At once: systemd stops them in reverse order and starts them in order.
+        __salt__["metis_unit.act"]("restart", meant["units"])
+    except salt.exceptions.CommandExecutionError as err:
+        units = list(__salt__["metis_unit.facts"](meant["units"]).items())
+        raise salt.exceptions.CommandExecutionError(_explained(str(err), units)) from err
+    seen: dict[str, Any] = {}
+
+    def look(seconds: float) -> str:
+        (now,) = status(seconds, alone)
+        if now["cause"] and not meant["service"]:
+            # Nobody tells when a leader is elected, or an Ice endpoint answers.
+            time.sleep(_PAUSE)
+        seen.update(now)
+        cause: str = now["cause"]
+        return cause
+
+    program = next(unit for unit in meant["units"] if unit.startswith("metis-"))
+    __salt__["metis_unit.wait"](program, look, timeout)
+    return seen
 
 
 def _state(units: list[dict[str, Any]]) -> str:

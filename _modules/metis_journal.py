@@ -66,7 +66,8 @@ def write(org: str, run: str, event: str, entry: Entry) -> None:
     run
         The run.
     event
-        ``begin``, ``plan``, ``phase``, ``host``, ``told``, ``versions``, ``phase-end`` or ``end``.
+        ``begin``, ``plan``, ``phase``, ``host``, ``told``, ``versions``, ``restarted``,
+        ``phase-end`` or ``end``.
     entry
         What belongs to it; readable as JSON.
     """

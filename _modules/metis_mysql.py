@@ -73,6 +73,24 @@ def has_schema(database: str) -> bool:
     return database in databases and _MARK not in databases
 
 
+def kept_schema(database: str) -> bool:
+    """
+    Whether a server that cannot be asked, such as one that is stopped, has a database on its disk
+    that was created to its end.
+
+    database
+        Its name.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo2 metis_mysql.kept_schema metis_admin
+    """
+    known = folders()
+    return database in known and _MARK not in known
+
+
 def create_schema(database: str, file: str, then: str = "") -> None:
     """
     Read a schema that makes a database, and drops it first where it is there.

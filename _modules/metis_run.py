@@ -9,6 +9,7 @@ hosts answered, goes to the run's journal.
 Runs on the master.
 """
 
+import functools
 import json
 import logging
 import os
@@ -29,6 +30,8 @@ State = dict[str, Any]
 
 # Seconds between two lines that a host is still at work.
 _PATIENCE = 10
+# Seconds of the epoch, in the year 2242: every program is older.
+_AHEAD = 2.0**33
 _WORDS = {
     "missing": "is not a minion of this master: accept its key (salt-key -a {host})",
     "silent": "does not answer: look at salt-minion on it, or at the network",
@@ -56,6 +59,7 @@ def begin(verb: str, phases: list[str]) -> None:
         "lock": None,
         "missing": [],
         "seen": {},
+        "predicted": {},
         "ready": True,
     }
 
@@ -64,8 +68,9 @@ def now() -> Run:
     """
     What is known of the run: ``verb``, ``org``, ``topology`` and ``instances`` as
     ``metis_verb.request`` returns them, ``ready`` (whether the next phase may be tried),
-    ``missing`` (hosts that did not answer in this phase) and ``seen`` (host to its instances as
-    last looked at, as ``metis_instance.status`` returns them).
+    ``missing`` (hosts that did not answer in this phase), ``seen`` (host to its instances as last
+    looked at, as ``metis_instance.status`` returns them) and ``predicted`` (host to the states that
+    would change, by their tag).
     """
     return __context__["metis"]
 
@@ -310,7 +315,7 @@ def problems(answers: dict[str, Any], timeout: float, kind: tuple[type, ...]) ->
     return found
 
 
-def _progress(host: str, answer: dict[str, Any]) -> None:
+def _progress(host: str, answer: dict[str, Any], test: bool) -> None:
     if answer["answer"] == "working":
         told = __context__["metis"].setdefault("told", {})
         if time.monotonic() - told.get(host, 0) > _PATIENCE:
@@ -320,9 +325,12 @@ def _progress(host: str, answer: dict[str, Any]) -> None:
         say(f"  {host}: no answer yet")
     elif isinstance(answer["return"], dict):
         states = answer["return"].values()
-        count = sum(1 for state in states if state["changes"])
+        told = now()["predicted"].get(host, {}) if test else {}
+        count = sum(
+            1 for tag, state in answer["return"].items() if state["changes"] and tag not in told
+        )
         failed = sum(1 for state in states if state["result"] is False)
-        word = "would change" if __opts__["test"] else "changed"
+        word = "would change" if test else "changed"
         note("host", host=host, answer="returned", states=len(states), changed=count, failed=failed)
         say(
             f"  {host}: {count} of {len(states)} states {word}"
@@ -339,6 +347,7 @@ def apply(
     to: str,
     roles: list[str],
     timeout: float,
+    test: bool | None = None,
     **more: Any,
 ) -> tuple[list[str], dict[str, list[str]]]:
     """
@@ -352,18 +361,23 @@ def apply(
         Which roles of the run's instances.
     timeout
         Seconds that one host may take.
+    test
+        Change nothing, and tell what would change; as the verb is run where not given. What was
+        told before in this run, as a change of another phase, is not told again.
     more
         Arguments of ``metis_host.reach``.
 
     Returns problems, and host to the states that changed.
     """
+    test = __opts__["test"] if test is None else test
     own: dict[str, list[str]] = {host: [] for host in hosts}
     for instance in __context__["metis"]["instances"]:
         mine = own.get(instance["host"])
         if mine is not None and instance["role"] in roles and instance["role"] not in mine:
             mine.append(instance["role"])
-    kwarg = {"to": to, "roles": own, "test": __opts__["test"], "agent_since": agent_since()} | more
-    answers = __salt__["metis_fleet.run"](hosts, "metis_host.reach", kwarg, timeout, _progress)
+    kwarg = {"to": to, "roles": own, "test": test, "agent_since": agent_since()} | more
+    progress = functools.partial(_progress, test=test)
+    answers = __salt__["metis_fleet.run"](hosts, "metis_host.reach", kwarg, timeout, progress)
     wrong = problems(answers, timeout, (dict, list))
     changes: dict[str, list[str]] = {}
     for host, answer in answers.items():
@@ -371,9 +385,10 @@ def apply(
         if isinstance(answer["return"], list):
             wrong.append(f"{host}: {'; '.join(map(str, answer['return']))}")
         elif isinstance(answer["return"], dict):
-            for tag, state in sorted(answer["return"].items(), key=_run_number):
-                # A state whose module is missing has no ID but in its tag.
-                identity = state.get("__id__") or tag.split("_|-")[1]
+            states = dict(sorted(answer["return"].items(), key=_run_number))
+            states = _predict(host, states) if test else states
+            for tag, state in states.items():
+                identity = _identity(tag, state)
                 if "instances" in state:
                     now()["seen"][host] = state["instances"]
                 if "told" in state:
@@ -389,13 +404,38 @@ def apply(
     return wrong, {host: mine for host, mine in changes.items() if mine}
 
 
+def _predict(host: str, states: dict[str, State]) -> dict[str, State]:
+    """
+    Keep what a dry run predicts of a host, and tell it. In a real run, what one phase changes is no
+    change in the next one any more: what was predicted already is none here.
+    """
+    run = now()
+    known = run["predicted"].setdefault(host, {})
+    complete = __salt__["metis_predicted.complete"]
+    states = {t: s | {"changes": {}} if t in known else complete(t, s) for t, s in states.items()}
+    new = {tag: state for tag, state in states.items() if state["changes"]}
+    known |= new
+    for tag, state in new.items():
+        first, *rest = __salt__["metis_predicted.lines"](tag, state)
+        text = f"  {host}: {_identity(tag, state)}: {first}"
+        say("\n".join([text, *(f"{'':14}{line}" for line in rest)]))
+    return states
+
+
+def _identity(tag: str, state: State) -> str:
+    # A state whose module is missing has no ID but in its tag.
+    return state.get("__id__") or tag.split("_|-")[1]
+
+
 def agent_since() -> float:
     """
     When the consul agent that the programs use was started, in seconds of the epoch, as far as this
-    run has seen; 0 where it has not.
+    run has seen; 0 where it has not, and far ahead where a dry run expects it to be started anew.
     """
     run = now()
     host = run["topology"]["agent"]["host"]
+    if __salt__["metis_predicted.restarts_agent"](run["predicted"].get(host, {})):
+        return _AHEAD
     since = [i["since"] for i in run["seen"].get(host, []) if i["role"] == "consul"]
     return since[0] or 0.0 if since else 0.0
 

@@ -9,6 +9,7 @@ import atexit
 import contextvars
 import functools
 import gc
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -149,7 +150,7 @@ def _still_busy(hosts: list[str]) -> list[str]:
     if hosts:
         __salt__["metis_run.say"](f"  waiting for what {', '.join(hosts)} was told before")
     while hosts:
-        asked = {"fun": "metis_host.reach"}
+        asked = {"fun": "state.*"}
         answers = __salt__["metis_fleet.run"](hosts, "saltutil.is_running", asked, _READY)
         if problems := __salt__["metis_run.problems"](answers, _READY, (list,)):
             return problems
@@ -175,8 +176,9 @@ def _steps(hosts: list[str], to: str, roles: list[str]) -> list[list[str]]:
     that run and need a restart, so that what is redundant stays up. Hosts whose instances were seen
     to be as wanted in this run need nothing.
     """
-    seen = __salt__["metis_run.now"]()["seen"]
-    if to != "running" or __opts__["test"]:
+    run = __salt__["metis_run.now"]()
+    seen = run["seen"]
+    if to != "running":
         return [hosts]
     agent = __salt__["metis_run.agent_since"]()
     first, then = [], []
@@ -184,8 +186,12 @@ def _steps(hosts: list[str], to: str, roles: list[str]) -> list[list[str]]:
         own = [i for i in seen[host] if i["role"] in roles] if host in seen else None
         if own is None or any(instance["state"] != "running" for instance in own):
             first.append(host)
-        elif any(i["drift"] or not i["healthy"] or _outlived(i, agent) for i in own):
+        elif run["predicted"].get(host) or any(
+            i["drift"] or not i["healthy"] or _outlived(i, agent) for i in own
+        ):
             then.append([host])
+    if __opts__["test"]:
+        return [sorted([*first, *itertools.chain(*then)])] if first or then else []
     return ([first] if first else []) + then
 
 

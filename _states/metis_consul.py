@@ -55,7 +55,7 @@ def cluster_ready(
     return _failed(ret, f"{cause}, after {timeout} s", unit)
 
 
-def key_present(name: str, agent: dict[str, Any], value: str) -> State:
+def key_present(name: str, agent: dict[str, Any], value: str, unit: str) -> State:
     """
     A key has a value.
 
@@ -65,6 +65,9 @@ def key_present(name: str, agent: dict[str, Any], value: str) -> State:
         ``{"address": ..., "port": ...}``.
     value
         What programs shall read there.
+    unit
+        consul's, which keeps keys while it is stopped: a dry run expects them to be as they were
+        written then.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} is {value}"}
     try:
@@ -77,7 +80,8 @@ def key_present(name: str, agent: dict[str, Any], value: str) -> State:
         __salt__["metis_consul.set_key"](agent, name, value)
     except salt.exceptions.CommandExecutionError as err:
         if __opts__["test"]:
-            changes = {name: {"old": None, "new": value}}
+            new = __salt__["metis_unit.facts"]([unit])[unit]["state"] == "absent"
+            changes = {name: {"old": None, "new": value}} if new else {}
             return ret | {"result": None, "changes": changes, "comment": f"not known: {err}"}
         return ret | {"result": False, "changes": {}, "comment": str(err)}
     return ret | {"comment": f"{name} was set to {value}"}
@@ -129,7 +133,11 @@ def service_passing(
     return _failed(ret, wrong, unit)
 
 
-def service_absent(name: str, agent: dict[str, Any]) -> State:
+def _is_up(unit: str) -> bool:
+    return bool(__salt__["metis_unit.facts"]([unit])[unit]["state"] == "active")
+
+
+def service_absent(name: str, agent: dict[str, Any], unit: str | None = None) -> State:
     """
     A service is not registered on an agent, as when its program was stopped.
 
@@ -140,6 +148,8 @@ def service_absent(name: str, agent: dict[str, Any]) -> State:
         The service's id.
     agent
         ``{"address": ..., "port": ...}``.
+    unit
+        Of its program, where that is stopped before: it removes its registration itself.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} is not registered"}
     try:
@@ -148,6 +158,8 @@ def service_absent(name: str, agent: dict[str, Any]) -> State:
         state = __salt__["metis_consul.services"](agent).get(name)
         if state is None:
             return ret
+        if __opts__["test"] and unit and _is_up(unit):
+            return ret | {"comment": f"{unit} would remove it when it ends"}
         ret["changes"] = {name: {"old": state, "new": None}}
         if __opts__["test"]:
             return ret | {"result": None, "comment": f"{name} would be deregistered"}

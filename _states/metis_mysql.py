@@ -38,13 +38,17 @@ def account(name: str, host: str, password_pillar: str, socket: str) -> State:
     if not password:
         comment = f"the pillar has no {password_pillar}: an account without a password is not made"
         return {"name": name, "result": False, "changes": {}, "comment": comment}
-    return __states__["mysql_user.present"](
+    done: State = __states__["mysql_user.present"](
         name,
         host=host,
         password=password,
         connection_user="root",
         connection_unix_socket=socket,
     )
+    if done["result"] is None:
+        # Of a dry run, which names no changes.
+        done["changes"] = {name: {"old": None, "new": done["comment"]}}
+    return done
 
 
 def schema_present(name: str, file: str, release: str, changes: list[str]) -> State:
@@ -71,7 +75,8 @@ def schema_present(name: str, file: str, release: str, changes: list[str]) -> St
         __salt__["metis_mysql.create_schema"](name, file, born)
     except salt.exceptions.CommandExecutionError as err:
         if __opts__["test"]:
-            # As on a host that has never been deployed.
-            return ret | {"result": None, "changes": created, "comment": f"not known: {err}"}
+            # As while it is stopped, and on a host that has never been deployed.
+            new = {} if __salt__["metis_mysql.kept_schema"](name) else created
+            return ret | {"result": None, "changes": new, "comment": f"not known: {err}"}
         return ret | {"result": False, "comment": str(err)}
     return ret | {"changes": created, "comment": f"{name} was created"}

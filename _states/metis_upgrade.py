@@ -45,13 +45,6 @@ def _raise(problems: list[str]) -> None:
         raise salt.exceptions.CommandExecutionError("\n".join(problems))
 
 
-def _ask(host: str, function: str, kwarg: dict[str, Any], timeout: float, kind: type) -> Any:
-    """What a function returns on one host; raises where it does not return what it should."""
-    answers = __salt__["metis_fleet.run"]([host], function, kwarg, timeout)
-    _raise(__salt__["metis_run.problems"](answers, timeout, (kind,)))
-    return answers[host]["return"]
-
-
 def _file() -> str:
     run = __salt__["metis_run.now"]()
     return __pillar__["metis"]["orgs"][run["org"]]["file"]
@@ -163,9 +156,7 @@ def prepared(name: str, back: bool = False) -> State:
     _raise(__salt__["metis_orgs.complete_release"](target, run["topology"]))
     _raise(_other_database(target, known))
     hosts = sorted({instance["host"] for instance in run["instances"]})
-    answers = __salt__["metis_fleet.run"](hosts, "metis_instance.status", {}, _LOOK)
-    _raise(__salt__["metis_run.problems"](answers, _LOOK, (list,)))
-    run["seen"] |= {host: answer["return"] for host, answer in answers.items()}
+    __salt__["metis_roll.look"](hosts)
     # What a run was cut off at is the first that is gone on with, and may keep others from passing.
     if not any(_is_unfinished(instance) for instance in _switchable()):
         roles = [instance["role"] for instance in run["instances"]]
@@ -178,14 +169,8 @@ def prepared(name: str, back: bool = False) -> State:
     return ret
 
 
-def _found(instance: Instance) -> Instance | None:
-    """An instance as it was last seen."""
-    seen = __salt__["metis_run.now"]()["seen"].get(instance["host"], [])
-    return next((found for found in seen if found["id"] == instance["id"]), None)
-
-
 def _runs(instance: Instance, release: str) -> bool:
-    found = _found(instance)
+    found = __salt__["metis_roll.found"](instance)
     return bool(found and found["healthy"] and found["version"] == release)
 
 
@@ -254,7 +239,7 @@ def switched(name: str, roles: list[str], timeout: float = 900) -> State:
     while waiting:
         instance = _next(waiting)
         waiting.remove(instance)
-        old = (_found(instance) or {}).get("version")
+        old = (__salt__["metis_roll.found"](instance) or {}).get("version")
         problems = [] if __opts__["test"] else _switch(instance, timeout)
         if problems:
             problems += _renewed_fighters(["data", "compute"])[0]
@@ -283,46 +268,9 @@ def _next(waiting: list[Instance]) -> Instance:
     consul's servers the leader last, asked for each time as it may have changed.
     """
     unfinished = [instance for instance in waiting if _is_unfinished(instance)]
-    if unfinished or waiting[0]["role"] != "consul" or __opts__["test"]:
+    if unfinished or __opts__["test"]:
         return (unfinished or waiting)[0]
-    leader = _leader()
-    return next((i for i in waiting if leader.partition(":")[0] != i["address"]), waiting[0])
-
-
-def _agent(instance: Instance) -> dict[str, Any]:
-    return {"address": instance["address"], "port": instance["settings"]["http_port"]}
-
-
-def _leader() -> str:
-    run = __salt__["metis_run.now"]()
-    problems = []
-    for instance in run["topology"]["instances"]:
-        if instance["role"] != "consul":
-            continue
-        asked = {"agent": _agent(instance)}
-        try:
-            seen = _ask(instance["host"], "metis_consul.cluster", asked, _LOOK, dict)
-        except salt.exceptions.CommandExecutionError as err:
-            problems.append(str(err))
-            continue
-        if seen["leader"]:
-            leader: str = seen["leader"]
-            return leader
-        problems.append(f"{instance['id']} knows no leader")
-    raise salt.exceptions.CommandExecutionError("; ".join(problems))
-
-
-def _quorum(instance: Instance) -> list[str]:
-    """What keeps consul's servers from being all there."""
-    servers = [
-        other
-        for other in __salt__["metis_run.now"]()["topology"]["instances"]
-        if other["role"] == "consul"
-    ]
-    asked = {"agent": _agent(instance), "peers": len(servers), "timeout": _QUORUM}
-    host = instance["host"]
-    wrong = _ask(host, "metis_consul.wait_for_quorum", asked, _QUORUM + _LOOK, str)
-    return [wrong] if wrong else []
+    return __salt__["metis_roll.following"](waiting)
 
 
 def _switch(instance: Instance, timeout: float) -> list[str]:
@@ -335,7 +283,7 @@ def _switch(instance: Instance, timeout: float) -> list[str]:
         before = entry.get("undo")
     else:
         before = {key: value for key, value in entry.items() if key != "undo"}
-        if instance["role"] == "consul" and (wrong := _quorum(instance)):
+        if instance["role"] == "consul" and (wrong := __salt__["metis_roll.quorum"](instance)):
             return [f"{identity} was not touched: {'; '.join(wrong)}"]
         entry = {"release": target, "undo": before}
         if run["verb"] == "upgrade":
@@ -346,7 +294,9 @@ def _switch(instance: Instance, timeout: float) -> list[str]:
         told = ""
         if instance["role"] == "admin":
             database = __salt__["metis_orgs.release"](target)["admin"]["database"]
-            known = _ask(instance["host"], "metis_schema.seen", {"database": database}, _LOOK, dict)
+            known = __salt__["metis_roll.ask"](
+                instance["host"], "metis_schema.seen", {"database": database}, _LOOK, dict
+            )
             told = f"; its database as it was before is in {known['dump']} on {instance['host']}"
         __salt__["metis_run.say"](f"  {identity}: runs {target}, and is healthy{told}")
         return []
@@ -372,14 +322,14 @@ def _converged(instance: Instance, release: str, timeout: float) -> list[str]:
             [host], "running", [instance["role"]], timeout, only=[identity]
         )
         if not problems and instance["role"] == "consul":
-            problems = _quorum(instance)
+            problems = __salt__["metis_roll.quorum"](instance)
     except salt.exceptions.CommandExecutionError as err:
         problems = [str(err)]
     if problems:
         # Nothing that was seen before counts any more.
         run["seen"].pop(host, None)
         return problems
-    found = _found(instance)
+    found = __salt__["metis_roll.found"](instance)
     if found is None:
         return [f"{identity}: {host} does not know of it"]
     if not found["healthy"]:
@@ -401,7 +351,9 @@ def _switched_back(instance: Instance, before: Entry, timeout: float) -> list[st
                 "back_to": release,
                 "unit": "metis-admin.service",
             }
-            restored = _ask(instance["host"], "metis_schema.retreat", asked, _RETREAT, str)
+            restored = __salt__["metis_roll.ask"](
+                instance["host"], "metis_schema.retreat", asked, _RETREAT, str
+            )
             told = f", with its database as in {restored}" if restored else ""
     except salt.exceptions.CommandExecutionError as err:
         _keep(identity, before)
@@ -428,21 +380,21 @@ def _renewed_fighters(roles: list[str]) -> tuple[list[str], dict[str, Any]]:
     renewed = {}
     fighters = [role for role in roles if role in ("data", "compute")]
     for instance in _switchable(fighters):
-        found, host = _found(instance), instance["host"]
+        found, host = __salt__["metis_roll.found"](instance), instance["host"]
         if not found or not found["since"] or found["since"] >= agent:
             continue
         try:
             unit = {"verb": "restart", "names": instance["units"]}
             answers = __salt__["metis_fleet.run"]([host], "metis_unit.act", unit, _LOOK)
             problems += __salt__["metis_run.problems"](answers, _LOOK, (type(None),))
-            run["seen"][host] = _ask(
+            run["seen"][host] = __salt__["metis_roll.ask"](
                 host, "metis_instance.status", {"wait": _QUORUM}, _QUORUM + _LOOK, list
             )
         except salt.exceptions.CommandExecutionError as err:
             problems.append(str(err))
         else:
             renewed[instance["id"]] = {"old": None, "new": "started again, as consul was"}
-            again = _found(instance)
+            again = __salt__["metis_roll.found"](instance)
             if not again or not again["healthy"]:
                 problems.append(f"{instance['id']}: {(again or found)['explained']}")
             __salt__["metis_run.say"](f"  {instance['id']}: started again, as consul was")

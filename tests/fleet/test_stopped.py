@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
@@ -23,10 +24,22 @@ def _open(address: str, port: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def stopped(org: Organization) -> Iterator[Organization]:
-    org.verb("stop")
-    yield org
+def stop(org: Organization) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """What a dry run of a stop told, and what the stop then changed."""
+    yield org.changes("stop", "test=True"), org.changes("stop")
     org.verb("deploy")
+
+
+@pytest.fixture(scope="module")
+def stopped(org: Organization, stop: object) -> Organization:
+    return org
+
+
+def test_a_dry_run_told_what_was_stopped(stop: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    told, done = stop
+    assert told == done
+    units = {state for hosts in done.values() for states in hosts.values() for state in states}
+    assert {"carrier is stopped", "data@fleet4:8711 is stopped", "MariaDB is stopped"} <= units
 
 
 def test_nothing_runs(stopped: Organization) -> None:
@@ -54,7 +67,9 @@ def test_a_highstate_leaves_stopped_what_stop_stopped(stopped: Organization, hos
 
 
 def test_start_brings_everything_back(stopped: Organization) -> None:
-    stopped.verb("start")
+    told = stopped.changes("start", "test=True")
+    assert stopped.active() == set()
+    assert stopped.changes("start") == told
     assert stopped.active() == {f"{host} {unit}" for host, units in UNITS.items() for unit in units}
     services = requests.get(f"{CONSUL}/v1/agent/services", timeout=10).json()
     assert set(services) == SERVICES

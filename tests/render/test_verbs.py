@@ -35,7 +35,7 @@ def test_a_verb_looks_before_it_acts_and_ends_at_the_first_failure(master: Host,
     assert (phases[0]["state"], phases[0]["fun"]) == ("metis", "guarded")
     assert all(phase["failhard"] is True for phase in phases)
     # Nothing but our own phases: they call a host that is silent, late or unknown by its name.
-    more = ("backup", "bootstrap", "check", "cleanup", "restore", "scale_in", "upgrade")
+    more = ("backup", "bootstrap", "check", "cleanup", "restore", "roll", "scale_in", "upgrade")
     own = {"metis"} | {f"metis_{one}" for one in more}
     assert {phase["state"] for phase in phases} <= own
 

@@ -14,6 +14,7 @@ admin is not registered:
   metis_consul.service_absent:
     - name: {{ instance.service.id }}
     - agent: {{ pillar.metis.agent | json }}
+    - unit: metis-admin.service
     - require:
       - metis_unit: admin is stopped
 

@@ -7,5 +7,6 @@ carrier is not registered:
   metis_consul.service_absent:
     - name: {{ instance.service.id }}
     - agent: {{ pillar.metis.agent | json }}
+    - unit: metis-carrier.service
     - require:
       - metis_unit: carrier is stopped

@@ -28,6 +28,7 @@ The key {{ key }} says where to find it:
     - name: {{ key }}
     - value: {{ value }}
     - agent: {{ agent | json }}
+    - unit: metis-consul.service
     - require:
       - metis_consul: consul has a leader and all its peers
 {% endfor %}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fnmatch
+import os
 import shutil
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +12,8 @@ from typing import Any
 from unittest.mock import Mock, create_autospec
 
 import pytest
+import salt.payload
+import salt.utils.minion
 from salt.exceptions import CommandExecutionError
 from salt.modules import saltutil
 from salt.modules import state as state_module
@@ -57,7 +62,7 @@ def functions(master: list[Path], minion: Path) -> dict[str, Any]:
 def configure_loader_modules(
     functions: dict[str, Any], minion: Path
 ) -> dict[ModuleType, dict[str, Any]]:
-    opts = {"id": "h1", "extension_modules": str(minion)}
+    opts = {"id": "h1", "extension_modules": str(minion), "cachedir": str(minion.parent / "cache")}
     return {metis_host: {"__opts__": opts, "__salt__": functions}}
 
 
@@ -144,12 +149,24 @@ def test_a_dry_run_stays_one(functions: dict[str, Any]) -> None:
     assert _sls(functions).call_args.kwargs["test"] is True
 
 
-def test_the_job_s_id_goes_along_and_nothing_else_of_salt_s(functions: dict[str, Any]) -> None:
+def _job(jid: str, cache: Path) -> Path:
+    """What Salt knows of a job that runs on a minion."""
+    record = cache / "proc" / jid
+    record.parent.mkdir(parents=True)
+    job = {"fun": "metis_host.reach", "jid": jid, "pid": os.getppid(), "arg": ["running"]}
+    record.write_bytes(salt.payload.dumps(job))
+    return record
+
+
+def test_the_job_s_id_goes_along_and_nothing_else_of_salt_s(
+    functions: dict[str, Any], minion: Path
+) -> None:
     own: dict[str, Any] = {
         "__pub_jid": "20260101",
         "__pub_user": "root",
         "__pub_fun": "metis_host.reach",
     }
+    _job("20260101", minion.parent / "cache")
     metis_host.reach("stopped", {"h1": ["consul"]}, **own)
     kwargs = _sls(functions).call_args.kwargs
     assert [key for key in kwargs if key.startswith("__")] == ["__pub_jid"]
@@ -164,8 +181,11 @@ def test_what_does_not_render_is_handed_on(functions: dict[str, Any]) -> None:
 
 
 def test_two_runs_do_not_meet_on_a_host(functions: dict[str, Mock]) -> None:
-    functions["saltutil.is_running"].return_value = [{"jid": "2026", "pid": 7}]
-    with pytest.raises(CommandExecutionError, match="as job 2026: wait for its end, or salt"):
+    functions["saltutil.is_running"].return_value = [
+        {"fun": "state.highstate", "jid": "2026", "pid": 7}
+    ]
+    words = "state.highstate as job 2026: wait for its end, or salt"
+    with pytest.raises(CommandExecutionError, match=words):
         metis_host.reach("running", {"h1": ["consul"]})
     functions["state.sls"].assert_not_called()
 
@@ -194,3 +214,33 @@ def test_who_leaves_and_what_is_kept_goes_along(functions: dict[str, Any]) -> No
         "only": None,
         "keep": ["logs"],
     }
+
+
+def test_salt_s_own_states_see_a_run_at_work(
+    functions: dict[str, Any], minion: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = minion.parent / "cache"
+    record = _job("20260101", cache)
+    metis_host.reach("running", {"h1": ["consul"]}, __pub_jid="20260101")
+    # As a highstate looks, in a process of its own.
+    monkeypatch.setattr(salt.utils.minion, "_check_cmdline", lambda data: True)
+    (seen,) = salt.utils.minion.running({"cachedir": str(cache), "multiprocessing": True})
+    assert fnmatch.fnmatch(seen["fun"], "state.*")
+    assert "metis_host.reach" in seen["fun"]
+    # Nothing else of the record changed, and the minion removes it as any other.
+    assert (seen["jid"], seen["pid"], seen["arg"]) == ("20260101", os.getppid(), ["running"])
+    assert [file.name for file in cache.rglob("*") if file.is_file()] == [record.name]
+
+
+def test_a_host_whose_disk_is_full_says_so(
+    functions: dict[str, Any], minion: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _job("20260101", minion.parent / "cache")
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(CommandExecutionError, match="No space left on device"):
+        metis_host.reach("running", {"h1": ["consul"]}, __pub_jid="20260101")
+    functions["state.sls"].assert_not_called()

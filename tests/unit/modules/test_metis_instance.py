@@ -17,7 +17,7 @@ from salt.exceptions import CommandExecutionError
 from salt.modules import pillar as pillar_module
 from salt.modules import x509_v2
 
-from _modules import metis_consul, metis_health, metis_instance, metis_unit
+from _modules import metis_consul, metis_health, metis_host, metis_instance, metis_unit
 from tests.unit import orgs
 from tests.unit.systemd import Systemd, Unit, up
 
@@ -99,6 +99,7 @@ def configure_loader_modules(world: World) -> dict[ModuleType, dict[str, Any]]:
     functions["x509.expires"] = create_autospec(
         x509_v2.expires, side_effect=lambda certificate, days=0: world.days_left <= days
     )
+    functions["metis_host.alone"] = create_autospec(metis_host.alone)
     opts = {"id": "h4"}
     return orgs.wired() | {
         metis_unit: {"__salt__": functions},
@@ -470,3 +471,77 @@ def test_what_is_not_wanted_any_more_is_looked_at_where_it_is_asked_for(
     del world.systemd.units["metis-data@8701.service"]
     (found,) = [i for i in metis_instance.status(leaving=True) if i["id"] == "data@h4:8701"]
     assert (found["state"], found["registration"]) == ("absent", "unknown")
+
+
+def test_what_was_stopped_on_purpose_is_not_waited_for(on: Any) -> None:
+    world = on("h4")
+    stopped = Unit(masked=True)
+    world.systemd.units["metis-data@8701.service"] = stopped
+    del world.registered["dataService_10.0.0.4_8701"]
+    assert _status(10)["data@h4:8701"]["state"] == "stopped"
+    assert {service for service, _ in world.waited} == {
+        "dataService_10.0.0.4_8700",
+        "jobService_10.0.0.4_8800",
+    }
+
+
+# Restarted
+
+
+def test_an_instance_is_restarted_with_all_its_units_and_no_other(on: Any) -> None:
+    world = on("h2")
+    found = metis_instance.restart("admin@h2", 10)
+    assert world.systemd.ordered == ["restart mariadb.service metis-admin.service nginx.service"]
+    assert (found["id"], found["healthy"]) == ("admin@h2", True)
+    assert found["since"] > STARTED
+    # Its own registration was waited for.
+    assert {service for service, _ in world.waited} == {"adminService_10.0.0.2_9090"}
+
+
+def test_states_are_kept_away_meanwhile(on: Any) -> None:
+    on("h4")
+    alone = vars(metis_instance)["__salt__"]["metis_host.alone"]
+    metis_instance.restart("data@h4:8700", 10, __pub_jid="2026")
+    alone.assert_called_once_with("metis_instance.restart", "2026")
+    alone.side_effect = CommandExecutionError("another run is at work on this host")
+    with pytest.raises(CommandExecutionError, match="another run is at work"):
+        metis_instance.restart("data@h4:8700", 10)
+
+
+def test_who_is_not_well_on_the_same_host_is_not_waited_for(on: Any) -> None:
+    world = on("h4")
+    world.registered["dataService_10.0.0.4_8701"] = "critical"
+    assert metis_instance.restart("data@h4:8700", 0.1)["healthy"] is True
+
+
+def test_a_key_that_a_reload_is_to_write_does_not_hold_a_restart_up(on: Any) -> None:
+    world = on("h1")
+    world.keys = dict.fromkeys(world.keys, "192.0.2.9_1")
+    assert not _status()["consul@h1"]["healthy"]
+    assert metis_instance.restart("consul@h1", 10)["healthy"] is True
+
+
+def test_one_that_does_not_get_well_is_returned_with_its_cause(on: Any) -> None:
+    world = on("h3")
+    world.ice[10031] = "nothing answers on port 10031"
+    begun = time.monotonic()
+    found = metis_instance.restart("ice_via@h3", 0.2)
+    assert (found["healthy"], found["cause"]) == (False, "nothing answers on port 10031")
+    assert time.monotonic() - begun >= 0.2
+
+
+def test_one_that_systemd_cannot_start_is_told_with_its_journal(on: Any) -> None:
+    world = on("h1")
+    unit = world.systemd.units["metis-carrier.service"]
+    unit.alive, unit.journal = False, ["carrier[7]: no data center"]
+    with pytest.raises(CommandExecutionError) as raised:
+        metis_instance.restart("carrier@h1", 10)
+    assert "Job for metis-carrier.service failed" in str(raised.value)
+    assert "carrier[7]: no data center" in str(raised.value)
+
+
+def test_one_that_the_host_does_not_know_is_not_restarted(on: Any) -> None:
+    world = on("h1")
+    with pytest.raises(CommandExecutionError, match="does not know of data@h9:1"):
+        metis_instance.restart("data@h9:1", 10)
+    assert world.systemd.ordered == []

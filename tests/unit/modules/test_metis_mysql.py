@@ -123,3 +123,15 @@ def test_accounts_are_those_of_a_host(
     server.fails = "mysql.user"
     with pytest.raises(CommandExecutionError, match="MariaDB cannot be asked"):
         metis_mysql.accounts()
+
+
+def test_a_stopped_server_keeps_a_database_on_its_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metis_mysql, "FOLDER", str(tmp_path))
+    assert not metis_mysql.kept_schema("metis_admin")
+    (tmp_path / "metis_admin").mkdir()
+    assert metis_mysql.kept_schema("metis_admin")
+    # Its import was cut off.
+    (tmp_path / "metis_importing").mkdir()
+    assert not metis_mysql.kept_schema("metis_admin")

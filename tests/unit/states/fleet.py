@@ -9,7 +9,15 @@ from unittest.mock import create_autospec
 
 import pytest
 
-from _modules import metis_fleet, metis_journal, metis_lock, metis_run, metis_secrets
+from _modules import (
+    metis_fleet,
+    metis_journal,
+    metis_lock,
+    metis_predicted,
+    metis_roll,
+    metis_run,
+    metis_secrets,
+)
 from _states import metis
 from tests.unit import orgs
 
@@ -34,7 +42,7 @@ def begun(
 
     The lock is nobody's: a test runs phases of several runs, and its process has not ended.
     """
-    modules = (metis_run, metis_journal, metis_lock, metis_secrets)
+    modules = (metis_run, metis_journal, metis_lock, metis_secrets, metis_predicted, metis_roll)
     functions |= orgs.by_salts_name(*modules)
     functions["metis_lock.take"] = lambda org, holder: dict.fromkeys(("file", "held", "before"))
     opts |= {"pki_dir": str(folder), "log_file": str(folder / "log")}

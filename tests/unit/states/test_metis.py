@@ -639,14 +639,63 @@ def test_every_host_acts_where_nothing_is_started(
     assert fleet.acted() == [["h1", "h2", "h3"]]
 
 
-def test_a_dry_run_looks_at_every_host_at_once(
+def test_a_dry_run_looks_at_once_at_those_that_would_be_told(
     guarded: Callable[[], State], fleet: Fleet, opts: dict[str, Any]
 ) -> None:
     opts["test"] = True
     guarded()
-    _seen(fleet, WELL | {"h1": [instance("consul@h1", drift=["x"])]})
+    drifted = {f"h{n}": [instance(f"consul@h{n}", drift=["x"])] for n in (1, 3)}
+    _seen(fleet, WELL | drifted)
     metis.reached("consul runs", "running", ["consul"])
-    assert fleet.acted() == [["h1", "h2", "h3"]]
+    assert fleet.acted() == [["h1", "h3"]]
+    metis.reached("admin runs", "running", ["admin"])
+    assert fleet.acted() == [["h1", "h3"]]
+
+
+def test_a_dry_run_counts_once_what_two_phases_would_change(
+    guarded: Callable[[], State],
+    fleet: Fleet,
+    opts: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    opts["test"] = True
+    guarded()
+    file = state("the file", changes=True, result=None)
+    unit = state("consul runs", changes=True, result=None)
+    fleet.on("h1", "metis_host.reach", states(file, instances=WELL["h1"]))
+    for host in ("h2", "h3"):
+        fleet.on(host, "metis_host.reach", states(instances=WELL[host]))
+    done = metis.reached("configured", "configured", ["consul"])
+    assert done["changes"] == {"h1": ["the file"]}
+    fleet.on("h1", "metis_host.reach", states(file, unit, instances=WELL["h1"]))
+    fleet.jobs.clear()
+    done = metis.reached("consul runs", "running", ["consul"])
+    # As a real run, in which the file is what it should be by then.
+    assert done["changes"] == {"h1": ["consul runs"]}
+    assert fleet.acted() == [["h1"]]
+    assert capsys.readouterr().err.count("h1: the file:") == 1
+
+
+def test_a_dry_run_expects_fighters_to_follow_the_agent(
+    guarded: Callable[[], State], fleet: Fleet, opts: dict[str, Any]
+) -> None:
+    opts["test"] = True
+    guarded()
+    _seen(fleet, WELL)
+    answer = states(instances=WELL["h1"])
+    changes = {"restarted": {"old": None, "new": "changed: /etc/x"}}
+    answer["return"]["metis_unit_|-consul_|-metis-consul.service_|-running"] = {
+        "__id__": "The consul server runs",
+        "name": "metis-consul.service",
+        "result": None,
+        "comment": "",
+        "changes": changes,
+    }
+    fleet.on("h1", "metis_host.reach", answer)
+    metis.reached("configured", "configured", ROLES)
+    metis.reached("data and compute run", "running", ["data", "compute"])
+    (kwarg,) = [kwarg for _, hosts, kwarg in fleet.jobs if hosts == ["h4"]]
+    assert kwarg["agent_since"] > 4_000_000_000
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from _states import metis_consul
 from tests.unit import orgs
 from tests.unit.sandbox.running import call
 from tests.unit.states.predicted import told_and_done
-from tests.unit.systemd import Systemd, up
+from tests.unit.systemd import Systemd, Unit, up
 
 Agent = dict[str, Any]
 Registers = Callable[..., dict[str, str]]
@@ -116,7 +116,7 @@ def test_a_key_is_written_and_written_again_when_the_address_changes(
     for value in ("10.0.0.1_9090", "10.0.0.2_9090"):
 
         def apply(value: str = value) -> dict[str, Any]:
-            return metis_consul.key_present(key, agent, value)
+            return metis_consul.key_present(key, agent, value, UNIT)
 
         done = told_and_done(opts, apply, lambda: _kept(agent, key))
         assert done["changes"] == {key: {"old": old, "new": value}}
@@ -125,14 +125,18 @@ def test_a_key_is_written_and_written_again_when_the_address_changes(
 
 
 def test_without_a_leader_a_key_is_not_known(
-    opts: dict[str, Any], leaderless: Agent, key: str
+    opts: dict[str, Any], systemd: Systemd, leaderless: Agent, key: str
 ) -> None:
-    done = metis_consul.key_present(key, leaderless, "10.0.0.1_9090")
+    done = metis_consul.key_present(key, leaderless, "10.0.0.1_9090", UNIT)
     assert (done["result"], done["changes"]) == (False, {})
     assert "No cluster leader" in done["comment"]
     opts["test"] = True
-    told = metis_consul.key_present(key, leaderless, "10.0.0.1_9090")
-    assert told["result"] is None
+    told = metis_consul.key_present(key, leaderless, "10.0.0.1_9090", UNIT)
+    # consul was deployed, and keeps what was written then.
+    assert (told["result"], told["changes"]) == (None, {})
+    assert "No cluster leader" in told["comment"]
+    del systemd.units[UNIT]
+    told = metis_consul.key_present(key, leaderless, "10.0.0.1_9090", UNIT)
     assert told["changes"] == {key: {"old": None, "new": "10.0.0.1_9090"}}
 
 
@@ -189,12 +193,13 @@ def _services(agent: Agent) -> set[str]:
 
 @pytest.mark.parametrize("state", ["passing", "critical"])
 def test_a_registration_is_taken_away(
-    opts: dict[str, Any], agent: Agent, registers: Registers, state: str
+    opts: dict[str, Any], systemd: Systemd, agent: Agent, registers: Registers, state: str
 ) -> None:
+    systemd.units[UNIT] = Unit()
     service, other = registers(state), registers(state)
     done = told_and_done(
         opts,
-        lambda: metis_consul.service_absent(service["id"], agent),
+        lambda: metis_consul.service_absent(service["id"], agent, UNIT),
         lambda: _services(agent),
     )
     assert done["changes"] == {service["id"]: {"old": state, "new": None}}
@@ -202,20 +207,32 @@ def test_a_registration_is_taken_away(
     assert other["id"] in _services(agent)
 
 
+def test_a_program_that_runs_is_expected_to_take_its_registration_along(
+    opts: dict[str, Any], agent: Agent, registers: Registers
+) -> None:
+    service = registers("passing")
+    opts["test"] = True
+    told = metis_consul.service_absent(service["id"], agent, UNIT)
+    assert (told["result"], told["changes"]) == (True, {})
+    assert UNIT in told["comment"]
+
+
 def test_a_stopped_consul_tells_nobody_of_a_registration(
     opts: dict[str, Any], closed: Agent
 ) -> None:
-    done = told_and_done(opts, lambda: metis_consul.service_absent("x_1", closed), lambda: None)
+    done = told_and_done(
+        opts, lambda: metis_consul.service_absent("x_1", closed, UNIT), lambda: None
+    )
     assert done["comment"] == "consul is stopped"
 
 
 def test_a_silent_consul_may_still_have_a_registration(opts: dict[str, Any], silent: Agent) -> None:
     # Its host accepts connections, so that consul is not stopped.
-    done = metis_consul.service_absent("x_1", silent)
+    done = metis_consul.service_absent("x_1", silent, UNIT)
     assert (done["result"], done["changes"]) == (False, {})
     assert "does not answer" in done["comment"]
     opts["test"] = True
-    assert metis_consul.service_absent("x_1", silent)["result"] is None
+    assert metis_consul.service_absent("x_1", silent, UNIT)["result"] is None
 
 
 # Out of the cluster

@@ -27,6 +27,7 @@ class Database:
     def __init__(self) -> None:
         self.there = False
         self.error = ""
+        self.kept = False
 
     def has(self, name: str) -> bool:
         """Stand in for `metis_mysql.has_schema`."""
@@ -69,6 +70,9 @@ def configure_loader_modules(
         "metis_mysql.create_schema": create_autospec(
             module.create_schema, side_effect=database.create
         ),
+        "metis_mysql.kept_schema": create_autospec(
+            module.kept_schema, side_effect=lambda name: database.kept
+        ),
         "metis_schema.birth": metis_schema.birth,
     }
     own = {
@@ -94,6 +98,14 @@ def test_an_account_has_the_password_of_the_pillar(pillar: Mock, present: Mock) 
     assert asked.args[0] == PLACE
     # Salt 3008 gives asterisks for what it takes for a secret.
     assert asked.kwargs["unmask"] is True
+
+
+def test_a_dry_run_names_an_account_that_would_change(present: Mock) -> None:
+    present.return_value |= {"result": None, "comment": "Password of metis_admin is set to change"}
+    told = _account()
+    assert told["changes"] == {
+        "metis_admin": {"old": None, "new": "Password of metis_admin is set to change"}
+    }
 
 
 def test_a_minion_without_the_module_is_told_what_to_install(
@@ -135,4 +147,14 @@ def test_a_server_that_cannot_be_asked_is_a_failure_and_touches_nothing(
     assert database.error in done["comment"]
     assert database.there is False
     opts["test"] = True
-    assert metis_mysql.schema_present("metis_admin", "/admin.sql", "0.3.1", ["a"])["result"] is None
+    told = metis_mysql.schema_present("metis_admin", "/admin.sql", "0.3.1", ["a"])
+    assert (told["result"], list(told["changes"])) == (None, ["metis_admin"])
+
+
+def test_a_database_of_a_stopped_server_is_not_expected_to_be_created(
+    opts: dict[str, Any], database: Database
+) -> None:
+    database.error, database.kept = "MariaDB cannot be asked: no server", True
+    opts["test"] = True
+    told = metis_mysql.schema_present("metis_admin", "/admin.sql", "0.3.1", ["a"])
+    assert (told["result"], told["changes"]) == (None, {})

@@ -18,6 +18,7 @@ from _modules import (
     metis_journal,
     metis_lock,
     metis_orgs,
+    metis_roll,
     metis_run,
     metis_secrets,
     metis_store,
@@ -180,7 +181,15 @@ def configure_loader_modules(
     monkeypatch.setattr(metis.atexit, "register", lambda function: None)
     opts["metis_store"] = str(tmp_path / "store")
     functions |= orgs.by_salts_name(metis_store)
-    modules = (metis, metis_run, metis_upgrade, metis_secrets, metis_deployed, metis_store)
+    modules = (
+        metis,
+        metis_run,
+        metis_roll,
+        metis_upgrade,
+        metis_secrets,
+        metis_deployed,
+        metis_store,
+    )
     return pure | dict.fromkeys((*modules, metis_journal, metis_lock), own)
 
 

@@ -1,0 +1,141 @@
+"""
+A roll over instances: how they are, who is next, and whether consul bears the loss of a server.
+
+What ``metis.restart``, ``metis.reload``, ``metis.upgrade`` and ``metis.rollback`` share: each takes
+one instance after the other, and does not go on from one that is not well.
+
+Runs on the master.
+"""
+
+from typing import Any
+
+import salt.exceptions
+
+__virtualname__ = "metis_roll"
+
+Instance = dict[str, Any]
+
+# Seconds for consul's servers to be in contact with the leader.
+_QUORUM = 60
+# Seconds for a host to look.
+LOOK = 120
+
+
+def _raise(problems: list[str]) -> None:
+    if problems:
+        raise salt.exceptions.CommandExecutionError("\n".join(problems))
+
+
+def ask(host: str, function: str, kwarg: dict[str, Any], timeout: float, kind: type) -> Any:
+    """
+    What a function returns on one host.
+
+    host
+        A minion id.
+    function, kwarg
+        The execution function and its keyword arguments.
+    timeout
+        Seconds.
+    kind
+        What the function returns when it is well.
+
+    Raises ``CommandExecutionError`` where the host does not return that.
+    """
+    answers = __salt__["metis_fleet.run"]([host], function, kwarg, timeout)
+    _raise(__salt__["metis_run.problems"](answers, timeout, (kind,)))
+    return answers[host]["return"]
+
+
+def look(hosts: list[str]) -> None:
+    """
+    Look at every instance of hosts; the run knows then how they are.
+
+    hosts
+        Minion ids.
+
+    Raises ``CommandExecutionError`` with each host that does not say.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_roll.look '[]'
+    """
+    answers = __salt__["metis_fleet.run"](hosts, "metis_instance.status", {}, LOOK)
+    _raise(__salt__["metis_run.problems"](answers, LOOK, (list,)))
+    seen = __salt__["metis_run.now"]()["seen"]
+    seen |= {host: answer["return"] for host, answer in answers.items()}
+
+
+def found(instance: Instance) -> Instance | None:
+    """
+    An instance as it was last seen in this run.
+
+    instance
+        Of a topology.
+
+    Returns it as ``metis_instance.status`` does, or ``None``.
+    """
+    seen = __salt__["metis_run.now"]()["seen"].get(instance["host"], [])
+    return next((one for one in seen if one["id"] == instance["id"]), None)
+
+
+def _servers() -> list[Instance]:
+    topology = __salt__["metis_run.now"]()["topology"]
+    return __salt__["metis_topology.instances"](topology, ["consul"])
+
+
+def _agent(instance: Instance) -> dict[str, Any]:
+    return {"address": instance["address"], "port": instance["settings"]["http_port"]}
+
+
+def leader() -> str:
+    """
+    consul's leader, as the first server knows it that knows one.
+
+    Raises ``CommandExecutionError`` where none does.
+
+    Returns its address and port, with a colon.
+    """
+    problems = []
+    for instance in _servers():
+        asked = {"agent": _agent(instance)}
+        try:
+            seen = ask(instance["host"], "metis_consul.cluster", asked, LOOK, dict)
+        except salt.exceptions.CommandExecutionError as err:
+            problems.append(str(err))
+            continue
+        if seen["leader"]:
+            known: str = seen["leader"]
+            return known
+        problems.append(f"{instance['id']} knows no leader")
+    raise salt.exceptions.CommandExecutionError("; ".join(problems))
+
+
+def quorum(instance: Instance) -> list[str]:
+    """
+    What keeps consul's servers from being all there, waited for.
+
+    instance
+        The server that is asked.
+
+    Returns problems.
+    """
+    asked = {"agent": _agent(instance), "peers": len(_servers()), "timeout": _QUORUM}
+    host = instance["host"]
+    wrong = ask(host, "metis_consul.wait_for_quorum", asked, _QUORUM + LOOK, str)
+    return [wrong] if wrong else []
+
+
+def following(waiting: list[Instance]) -> Instance:
+    """
+    Who is next of instances that wait: in the order of the file, but of consul's servers the leader
+    last, asked for each time as it may have changed.
+
+    waiting
+        Of a topology, one at least.
+    """
+    if waiting[0]["role"] != "consul" or len(waiting) == 1:
+        return waiting[0]
+    address = leader().partition(":")[0]
+    return next((i for i in waiting if i["address"] != address), waiting[0])
