@@ -302,6 +302,8 @@ def take(part: str, stored: str, sha256: str) -> bool:
         with tempfile.TemporaryDirectory(prefix="metis-", dir=__opts__["cachedir"]) as folder:
             file = f"{folder}/{part}"
             _open(fetched, file, sha256)
+            # What is put back is the organization's, as what a deploy makes.
+            __salt__["metis_ownership.mark"](view)
             _TAKE[part](view, file, sha256)
     except OSError as err:
         raise salt.exceptions.CommandExecutionError(f"{err.filename}: {err.strerror}") from err

@@ -15,6 +15,7 @@ ORG_FILE = Path(__file__).with_name("removed.sls")
 IDENTITY = "identity:removed"
 CONFIRMED = {"confirm": "removed", "keep": "data"}
 TIMEOUT = 400
+JOINED = f"INSERT INTO local_org (identity_id, name, status) VALUES ('{IDENTITY}', 'a', 1)"
 
 Done = subprocess.CompletedProcess[str]
 
@@ -42,9 +43,9 @@ NAMED = """
 find / -xdev -name '*metis*' -not -path '/proc/*' -not -path '/var/cache/salt/*' \
     -not -path '/srv/metis*' -print
 getent passwd | cut -d: -f1 | grep metis
-systemctl list-unit-files --no-legend --plain | grep -E 'metis|mariadb|icegrid|glacier'
-dpkg-query -W -f '${Package} ${Status}\\n' | grep -E 'mariadb-server|zeroc|openjdk'
-ls -d /var/lib/mysql
+systemctl list-unit-files --no-legend --plain | grep -E 'metis|icegrid|glacier'
+dpkg-query -W -f '${Package} ${Status}\\n' | grep -E 'zeroc|openjdk'
+mysql --execute 'SHOW DATABASES; SELECT User FROM mysql.user' | grep metis
 true
 """
 
@@ -93,10 +94,8 @@ def org() -> Iterator[Organization]:
     found = Organization(lab)
     found.shell(STRANGER)
     _well(found.verb("deploy"))
-    found.shell(
-        f"mysql metis_admin -e \"INSERT INTO local_org VALUES ('{IDENTITY}', 'a', "
-        'NULL, NULL, NULL, 1, NOW())"'
-    )
+    found.shell(f'mysql metis_admin --execute "{JOINED}"')
+    found.shell("mysql --execute 'CREATE DATABASE shop; CREATE TABLE shop.theirs (a INT)'")
     found.shell("echo ours > /var/lib/metis/data/8700/data_root/dataset.csv")
     yield found
     lab.down()
@@ -148,9 +147,11 @@ def removed(stopped: Organization, kept: str) -> Organization:
 
 
 def test_nothing_goes_while_something_runs(refused_while_running: str) -> None:
-    for unit in ("metis-consul", "metis-carrier", "metis-admin", "metis-data@8700", "mariadb"):
+    for unit in ("metis-consul", "metis-carrier", "metis-admin", "metis-data@8700"):
         assert f"{unit}.service" in refused_while_running
+    # Others use these.
     assert "nginx.service" not in refused_while_running
+    assert "mariadb.service" not in refused_while_running
     assert "run metis.stop first" in refused_while_running
 
 
@@ -177,11 +178,12 @@ def test_without_confirmation_and_in_a_dry_run_it_is_only_told(
         "metis-data",
         "databases: metis_admin",
         "accounts: metis_admin",
-        "mariadb-server",
+        "zeroc-icegrid",
         "kept: tree /var/lib/metis/data",
         "stays: user metis-carrier was there before",
         "stays: folder /opt/metis was there before",
         "stays: service nginx.service was there before",
+        "stays: mariadb.service is used by others: the database shop",
     ):
         assert thing in text
     assert states["It is gone from the hosts"]["changes"]
@@ -209,6 +211,7 @@ def test_what_others_have_is_as_it_was(removed: Organization) -> None:
     assert removed.shell("cat /opt/metis/theirs.txt /srv/theirs/file").split() == ["theirs"] * 2
     assert removed.shell("ls /opt/metis").split() == ["theirs.txt"]
     assert removed.shell("curl -s --max-time 5 http://127.0.0.1:8081/").strip() == "theirs"
+    assert removed.shell("mysql --batch --execute 'SHOW TABLES FROM shop'").split()[-1] == "theirs"
     assert removed.shell("ls /etc/nginx/conf.d /etc/nginx/sites-enabled").split() == [
         "/etc/nginx/conf.d:",
         "theirs.conf",

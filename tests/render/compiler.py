@@ -43,6 +43,8 @@ _OWNED = ("file.managed", "file.serialize", "file.directory", "file.recurse")
 # Arguments that a function takes without naming them in its signature.
 _CONNECTION = ("connection_user", "connection_unix_socket")
 _KEYWORDS = {
+    "mysql_database.absent": _CONNECTION,
+    "mysql_user.absent": _CONNECTION,
     "service.running": ("unmask",),
     "file.directory": ("mode",),
     "mysql_database.absent": _CONNECTION,

@@ -20,7 +20,7 @@ def _named(claims: list[Data], *kinds: str) -> set[str]:
 
 def _made(chunks: list[Data]) -> set[str]:
     own = [chunk for chunk in chunks if chunk["fun"] in _FILES.get(chunk["state"], ())]
-    return {chunk.get("directory", chunk["name"]) for chunk in own}
+    return {str(chunk.get("directory", chunk["name"])) for chunk in own}
 
 
 @each_place

@@ -50,6 +50,8 @@ class Host:
         self.masked: set[str] = set()
         self.act = create_autospec(metis_unit.act)
         self.restored: list[bytes] = []
+        # Whether there was a key when the host was marked.
+        self.marked: list[bool] = []
         self.loaded: list[bytes] = []
         self.set_key = create_autospec(metis_consul.set_key)
         self.settle = create_autospec(metis_mysql.settle)
@@ -59,6 +61,11 @@ class Host:
             (folder / name).mkdir(parents=True)
         text = private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
         (folder / "pki/minion.pem").write_bytes(text)
+
+    def mark(self, view: dict[str, Any]) -> None:
+        """Stand in for `metis_ownership.mark`."""
+        assert view == self.view(unmask=True)["metis"]
+        self.marked.append(self.key.exists())
 
     def view(self, unmask: bool) -> dict[str, Any]:
         """Stand in for `pillar.items`."""
@@ -133,6 +140,7 @@ def configure_loader_modules(
         "metis_consul.version": lambda agent: "1.10.4",
         "metis_mysql.ask": lambda words: "10.11.6-MariaDB\n",
         "metis_mysql.settle": host.settle,
+        "metis_ownership.mark": host.mark,
         "metis_p2p_key.put_back": metis_p2p_key.put_back,
         "metis_schema.dump_command": lambda database: host.dump,
         "metis_schema.restore": host.restore,
@@ -276,6 +284,8 @@ def test_a_new_host_gets_an_identity_before_it_has_carrier(host: Host) -> None:
     assert host.key.read_text() == KEY
     assert stat.S_IMODE(host.key.parent.stat().st_mode) == 0o700
     assert _told(host.act) == []
+    # What is put back is not what was there before the organization.
+    assert host.marked == [False]
 
 
 def test_consul_gets_its_snapshot_and_where_programs_are_now(host: Host) -> None:
