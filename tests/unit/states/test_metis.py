@@ -294,6 +294,18 @@ def test_all_hosts_that_do_not_answer_are_named(guarded: Callable[[], State], fl
     assert [line[:2] for line in problems(guarded())] == ["h1", "h4"]
 
 
+def test_hosts_that_a_verb_did_not_begin_with_are_asked_later(
+    guarded: Callable[[], State], fleet: Fleet
+) -> None:
+    guarded()
+    fleet.jobs.clear()
+    metis.guarded("guard", hosts=False)
+    assert metis.answering("answering")["result"] is True
+    assert [fun for fun, _, _ in fleet.jobs] == ["metis_host.ready"]
+    fleet.on("h1", "metis_host.ready", gone("silent"))
+    assert problems(metis.answering("answering"))[0].startswith("h1 does not answer")
+
+
 def test_after_a_failed_guard_nothing_is_tried(
     guarded: Callable[[], State], fleet: Fleet, opts: dict[str, Any]
 ) -> None:
