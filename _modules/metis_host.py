@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import salt.exceptions
-import salt.minion
 import salt.payload
 
 __virtualname__ = "metis_host"
@@ -113,7 +112,7 @@ def _claim(function: str, jid: str) -> None:
     The minion removes a job's record when the job ends, and a record whose process is gone.
     """
     folder = Path(__opts__["cachedir"])
-    record = Path(salt.minion.get_proc_dir(str(folder)), jid)
+    record = folder / "proc" / jid
     # At once, as a record that is empty for a moment is removed by who reads it then.
     new = folder / f"{jid}.record"
     try:

@@ -32,6 +32,7 @@ BACKUP, KEYS, PUBLIC = "/run/dry.backup", "/run/dry-keys", "/run/dry.asc"
 RESTORE = {"from": BACKUP, "keyring": KEYS, "confirm": NAME}
 # Each verb: what its pillar has beside the organization, its exit code, and what it has to show.
 VERBS: dict[str, tuple[dict[str, Any], int, list[str]]] = {
+    "bootstrap": ({}, 0, []),
     "check": ({"fix": True}, 0, ["findings are well"]),
     "deploy": ({}, 0, [CARRIER, "+verbosity: debug", RESTART, "application-admin.yml"]),
     "prepare": ({}, 0, ["artifacts would be fetched"]),
@@ -41,6 +42,7 @@ VERBS: dict[str, tuple[dict[str, Any], int, list[str]]] = {
     "reload": ({}, 0, [CARRIER, "-verbosity: info", RESTART, "content would change, and is not"]),
     "upgrade": ({"release": "sandbox2"}, 0, ["would be downloaded", "would be switched"]),
     "rollback": ({}, 1, ["there is no release to go back to"]),
+    "scale_in": ({}, 0, []),
     "cleanup": ({"confirm": NAME}, 1, ["still runs: run metis.stop first"]),
     "backup": ({"to": "/run/other.backup", "recipient": PUBLIC}, 0, ["would be"]),
     "restore": (RESTORE, 0, ["would"]),
