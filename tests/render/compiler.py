@@ -47,9 +47,7 @@ _KEYWORDS = {
     "mysql_user.absent": _CONNECTION,
     "service.running": ("unmask",),
     "file.directory": ("mode",),
-    "mysql_database.absent": _CONNECTION,
     "mysql_grants.present": _CONNECTION,
-    "mysql_user.absent": _CONNECTION,
 }
 
 
