@@ -44,6 +44,25 @@ def test_a_highstate_puts_back_what_was_unpacked(org: Organization) -> None:
     assert org.highstate("fleet2") == {}
 
 
+def test_a_dry_run_tells_that_a_mended_program_is_started_again(org: Organization) -> None:
+    for host, file, wanted in (
+        (
+            "fleet3",
+            "consul/releases/sandbox/consul",
+            {"consul of consul sandbox is unpacked", "The consul server runs"},
+        ),
+        (
+            "fleet1",
+            "carrier/releases/sandbox/carrier",
+            {"The artifacts of carrier sandbox are there", "carrier runs"},
+        ),
+    ):
+        org.lab.host(host).run(["rm", f"/opt/metis/{file}"])
+        assert set(org.highstate(host, "test=True")) == wanted
+        assert set(org.highstate(host)) == wanted
+        assert org.highstate(host) == {}
+
+
 def test_a_deploy_registers_again_what_consul_lost(org: Organization) -> None:
     url = f"{CONSUL}/v1/agent/service/deregister/dataService_10.77.0.24_8700"
     requests.put(url, timeout=10).raise_for_status()

@@ -12,6 +12,7 @@ carrier runs:
       - sls: roles.carrier.configured
     - watch:
       - file: carrier has its release
+      - metis_artifact: The artifacts of carrier {{ instance.release }} are there
       - file: The configuration of carrier is written
       - file: The unit of carrier is written
 

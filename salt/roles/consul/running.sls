@@ -12,6 +12,7 @@ The consul server runs:
       - sls: roles.consul.configured
     - watch:
       - file: consul has its release
+      - metis_artifact: consul of consul {{ instance.release }} is unpacked
       - file: The configuration of consul is written
       - file: The unit of consul is written
 
