@@ -23,7 +23,7 @@ mkdir -p /etc/systemd/system/metis-data@8712.service.d
 cat > /etc/systemd/system/metis-data@8712.service.d/task.conf <<'END'
 [Service]
 ExecStart=
-ExecStart=/bin/sh -c 'sleep 20 & exec env/bin/python -u -m $MODULE /etc/metis/data/8712.yml'
+ExecStart=/bin/sh -c 'sleep 30 & exec env/bin/python -u -m $MODULE /etc/metis/data/8712.yml'
 END
 systemctl daemon-reload
 systemctl restart metis-data@8712
@@ -115,10 +115,10 @@ def test_a_dry_run_of_a_scale_in_changes_nothing(grown: Grown) -> None:
 
 def test_exactly_what_is_not_wanted_goes_once_its_task_has_ended(grown: Grown) -> None:
     fleet4 = grown.org.lab.host("fleet4")
-    fleet4.run(["sh", "-c", FORKS])
     one = _scale_in(grown.org, ', "roles": "compute"')
     assert one.returncode == 0, one.stdout + one.stderr
     assert set(grown.org.status()) == {*_usual(), "data@fleet4:8712"}
+    fleet4.run(["sh", "-c", FORKS])
     done = _scale_in(grown.org)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the tasks of metis-data@8712.service have ended" in done.stderr

@@ -113,7 +113,7 @@ class Matrix:
         every = [instance for role in view["roles"].values() for instance in role["instances"]]
         for instance in every:
             instance |= known
-        view["leaving"] = view["roles"]
+        view["leaving"], view["roles"] = view["roles"], {}
         only = [instance["id"] for instance in every]
         pillar["metis_leaving"] = {"only": only, "keep": [], "drain": 60}
         return Host(self.folder, pillar)

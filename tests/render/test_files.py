@@ -172,7 +172,7 @@ def _units(matrix: Matrix, organization: str, host: str) -> dict[str, Unit]:
     return {
         name.removeprefix(UNITS): Unit(file.read_text())
         for name, (_, file) in matrix.files(organization, host).items()
-        if name.startswith(UNITS)
+        if name.startswith(UNITS) and name.endswith(".service")
     }
 
 
@@ -282,8 +282,11 @@ def test_systemd_accepts_the_units(
         if not name.startswith(UNITS):
             continue
         text = file.read_text()
-        (systemd / name.lstrip("/")).write_text(text)
-        started.append(name.replace("@.", "@8700."))
+        there = systemd / name.lstrip("/")
+        there.parent.mkdir(exist_ok=True)
+        there.write_text(text)
+        if name.endswith(".service"):
+            started.append(name.replace("@.", "@8700."))
         for program in re.findall(r"^Exec\w+=-?(\S+)", text, re.MULTILINE):
             place = systemd / program.lstrip("/").replace("%i", "8700")
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -297,6 +300,19 @@ def test_systemd_accepts_the_units(
         timeout=30,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@each_place
+def test_a_fighter_may_write_where_its_data_is(
+    matrix: Matrix, organization: str, host: str
+) -> None:
+    files = {name: file.read_text() for name, (_, file) in matrix.files(organization, host).items()}
+    for kind in ("data", "compute"):
+        seen = matrix.host(organization, host).view["roles"].get(kind, {"instances": []})
+        for instance in seen["instances"]:
+            said = files[f"{UNITS}metis-{kind}@.service"] + files.get(instance["drop_in"], "")
+            paths = " ".join(re.findall(r"^ReadWritePaths=(.*)$", said, re.MULTILINE)).split()
+            assert any(Path(instance["directory"]).is_relative_to(path) for path in paths)
 
 
 def test_no_default_shows_through_other_values(matrix: Matrix) -> None:

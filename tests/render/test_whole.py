@@ -33,7 +33,8 @@ def test_a_host_has_the_unit_files_of_its_instances_and_no_others(
         for unit in _units(matrix, organization, host)
     } - FOREIGN
     files = matrix.files(organization, host)
-    assert {name.removeprefix(UNITS) for name in files if name.startswith(UNITS)} == wanted
+    units = {name for name in files if name.startswith(UNITS) and name.endswith(".service")}
+    assert {name.removeprefix(UNITS) for name in units} == wanted
 
 
 @each_place
