@@ -110,7 +110,10 @@ def test_stop_stops_every_role_and_starts_none(master: Host) -> None:
 
 def test_what_was_lost_comes_back_before_the_program_that_needs_it_starts(master: Host) -> None:
     phases = _phases(master, "restore")
-    done = [p.get("part") or " ".join([p.get("to", p["fun"]), *p.get("roles", [])]) for p in phases]
+    done = [
+        str(p["part"]) if "part" in p else " ".join([p.get("to", p["fun"]), *p.get("roles", [])])
+        for p in phases
+    ]
     assert done[:3] == ["guarded", "verified", "allowed"]
     # carrier's configuration would make a new key.
     assert done.index("p2p.key") < done.index(f"configured {' '.join(ROLES)}")
