@@ -16,10 +16,11 @@ SYSTEMS = {"bare1": systems.BARE, "bare2": systems.BARE_13}
 USER, PASSWORD = "worker", "{{ what nobody sees }} 'k$x"
 ACCESS = "/root/bare-ssh.yaml"
 KEY = "/root/bare-key"
-# Everything that is on a host's disk, but what runs by itself.
+# Everything that is on a host's disk, but what runs by itself and what sudo notes of its first use.
 FILES = """
 find / -xdev -type f -not -path '/proc/*' -not -path '/sys/*' -not -path '/run/*' \
-    -not -path '/var/log/*' -printf '%p %T@ %m\\n' | sort
+    -not -path '/var/log/*' -not -path '/var/lib/sudo/*' -not -name .sudo_as_admin_successful \
+    -printf '%p %T@ %m\\n' | sort
 """
 
 Done = subprocess.CompletedProcess[str]
