@@ -271,12 +271,12 @@ def keep_begun(org: str, record: dict[str, Any]) -> None:
     org
         The organization.
     record
-        As ``begun`` returns it; nothing where it is through.
+        As ``begun`` returns it.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt-run salt.cmd metis_backup_master.keep_begun acme '{}'
+        salt-run salt.cmd metis_backup_master.keep_begun acme '{backup: ab, parts: [], since: 0}'
     """
     _keep(org, "restoring", record)

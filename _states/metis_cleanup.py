@@ -259,6 +259,8 @@ def forgotten(name: str) -> State:
             __salt__["metis_deployed.drop"](org, identity)
         if last:
             __salt__["metis_secrets.forget"](org, "deployed")
+            # Of a restore that was cut off.
+            __salt__["metis_secrets.forget"](org, "restoring")
         if secrets:
             __salt__["metis_secrets.forget"](org)
     kept = "" if secrets else "; its passwords and its authority are kept"

@@ -237,5 +237,5 @@ def ended(name: str) -> State:
     if __opts__["test"]:
         return ret | {"comment": "looked at after a real run only"}
     _clear()
-    __salt__["metis_backup_master.keep_begun"](run["org"], {})
+    __salt__["metis_secrets.forget"](run["org"], "restoring")
     return ret | {"comment": f"{run['org']} is what it was at {run['backup']['made']}"}

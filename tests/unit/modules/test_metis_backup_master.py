@@ -236,5 +236,5 @@ def test_a_restore_that_was_begun_is_known_until_it_is_through() -> None:
     record = {"backup": "ab", "parts": ["p2p.key"], "since": 1}
     metis_backup_master.keep_begun("acme", record)
     assert metis_backup_master.begun("acme") == record
-    metis_backup_master.keep_begun("acme", {})
+    metis_secrets.forget("acme", "restoring")
     assert metis_backup_master.begun("acme") == {}
