@@ -102,7 +102,7 @@ def _guarded(name: str, hosts: bool, takes: list[str], leaving: bool) -> State:
         f"organization {run['org']}{releases and ', release '}{releases}: {len(planned)} instances "
         + ("are leaving" if leaving else f"on {len(named)} hosts")
     )
-    if not hosts or not named:
+    if not hosts:
         return ret | {"comment": f"{run['org']} is valid"}
     return _answering(ret)
 
@@ -119,8 +119,7 @@ def answering(name: str) -> State:
 
 
 def _answering(ret: State) -> State:
-    run = __salt__["metis_run.now"]()
-    named = sorted({instance["host"] for instance in run["instances"]})
+    named = __salt__["metis_run.now"]()["hosts"]
     if not named:
         return ret | {"comment": "there is no host to ask"}
     wanted = __salt__["metis_host.fingerprint"](__opts__["module_dirs"] + __opts__["states_dirs"])
