@@ -26,6 +26,7 @@ Data = dict[str, Any]
 View = dict[str, Any]
 
 FOLDER = "/var/lib/metis-ownership"
+_ENABLED = "/etc/systemd/system/multi-user.target.wants"
 # What only the organization makes: on a host without a mark whose units say so, it is its own.
 _EXCLUSIVE = ("tree", "folder", "user", "unit", "database", "account")
 
@@ -100,7 +101,10 @@ def _before(claim: Claim) -> Data:
         return there | {"enabled": seen["enabled"], "active": seen["state"] == "active"}
     looks = {
         "user": lambda name: name in {account.pw_name for account in pwd.getpwall()},
-        "unit": lambda unit: os.path.lexists(__salt__["metis_claims.unit_file"](unit)),
+        # The template of an instance may be that of another one of ours.
+        "unit": lambda unit: os.path.lexists(
+            f"{_ENABLED}/{unit}" if "@" in unit else __salt__["metis_claims.unit_file"](unit)
+        ),
         "package": lambda package: package in __salt__["pkg.list_pkgs"](),
         "database": lambda name: name in __salt__["metis_mysql.folders"](),
         "account": lambda name: name in __salt__["metis_mysql.accounts"](),

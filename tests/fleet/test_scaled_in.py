@@ -28,14 +28,13 @@ END
 systemctl daemon-reload
 systemctl restart metis-data@8712
 """
-# What is there, when its files were written, which packages, accounts and units.
+# What is there, when its files were written, which accounts and units.
 LOOK = """
 places="/etc/metis /opt/metis /usr/local /etc/systemd/system /srv"
 places="$places /var/lib/metis/data /var/lib/metis/compute /var/log/metis"
 find $places -type d -not -name __pycache__ 2>/dev/null | sort
 find $places -not -type d -not -name '*.pyc' -not -path '/var/log/*' -printf '%p %T@\\n' \
     2>/dev/null | sort
-dpkg-query --show
 getent passwd
 systemctl list-units --all --plain --no-legend 'metis-*' | cut -d ' ' -f 1
 """
@@ -122,6 +121,8 @@ def test_exactly_what_is_not_wanted_goes_once_its_task_has_ended(grown: Grown) -
     done = _scale_in(grown.org)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the tasks of metis-data@8712.service have ended" in done.stderr
+    is_active = ["systemctl", "is-active", "metis-data@8712"]
+    assert fleet4.run(is_active, check=False).stdout.strip() == "inactive"
     fleet4.run(["rm", "-rf", TASK])
     assert grown.look() == grown.looks
     assert grown.org.starts() == grown.starts

@@ -222,3 +222,12 @@ def test_a_host_is_made_ready_by_what_installing_does_too(matrix: Matrix, role: 
     beside = {("timezone", "system", "Etc/UTC"), ("pkg", "installed", "curl")}
     beside |= {t for t in ready if t[0] == "pip"} if role == "admin" else set()
     assert ready - installed <= beside
+
+
+@pytest.mark.parametrize(("kind", "port"), [("data", 8700), ("compute", 8800)])
+def test_a_fighter_that_leaves_is_stopped_whatever_the_host_knows_of_it(
+    matrix: Matrix, kind: str, port: int
+) -> None:
+    chunks = matrix.chunks(ALONE, f"{kind}1", f"roles.{kind}.left")
+    # Nothing is marked here: the record on the master is enough.
+    assert _named(chunks, "metis_unit", "dead") == [f"metis-{kind}@{port}.service"]
