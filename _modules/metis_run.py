@@ -32,10 +32,18 @@ State = dict[str, Any]
 _PATIENCE = 10
 # Seconds of the epoch, in the year 2242: every program is older.
 _AHEAD = 2.0**33
+# Why a host gave no answer.
 _WORDS = {
-    "missing": "is not a minion of this master: accept its key (salt-key -a {host})",
-    "silent": "does not answer: look at salt-minion on it, or at the network",
+    "cut off": "answers, and knows no more of what it was told: its salt-minion, or the host, was "
+    "started again in the middle of it, or its disk is full",
     "late": "still works on it after {timeout:.0f} s: look with salt {host} saltutil.running",
+    "up": "does not answer, though {address} is up: look at salt-minion on it",
+    "down": "does not answer, and nothing else at {address}: it is off or cut off from the master",
+    "unaccepted": "waits for its key to be accepted: salt-key -a {host}",
+    "rejected": "has a key that was rejected: salt-key -a {host} --include-rejected, and then, on "
+    "it, systemctl restart salt-minion",
+    "unknown": "is not a minion of this master, and no key of it waits here: look at master: and "
+    "id: of its salt-minion",
 }
 # Salt ends a run at its first failure, but not a dry run.
 _NOT_TRIED = {"result": False, "comment": "not tried, as an earlier step failed"}
@@ -305,13 +313,34 @@ def problems(answers: dict[str, Any], timeout: float, kind: tuple[type, ...]) ->
         What the function returns when it is well.
     """
     found = []
+    why = _absences({host: answer["answer"] for host, answer in answers.items()})
     for host, answer in answers.items():
-        if answer["answer"] != "returned":
+        if host in why:
             now()["missing"].append(host)
             note("host", host=host, answer=answer["answer"])
-            found.append(f"{host} {_WORDS[answer['answer']].format(host=host, timeout=timeout)}")
+            found.append(f"{host} {why[host].format(timeout=timeout)}")
         elif not isinstance(answer["return"], kind):
             found.append(f"{host} failed: {answer['return']}")
+    return found
+
+
+def _absences(answers: dict[str, str]) -> dict[str, str]:
+    """Why hosts gave no answer, as far as the master can find out."""
+    # One that leaves the organization stands in its file no more.
+    addresses = {host: host for host in answers} | now()["topology"]["hosts"]
+    silent = [host for host, answer in answers.items() if answer == "silent"]
+    up = __salt__["metis_fleet.up"]([addresses[host] for host in silent]) if silent else {}
+    keys = __salt__["metis_fleet.refused_keys"]() if "missing" in answers.values() else {}
+    found = {}
+    for host, answer in answers.items():
+        if answer == "returned":
+            continue
+        word = answer
+        if answer == "silent":
+            word = "up" if up[addresses[host]] else "down"
+        elif answer == "missing":
+            word = keys.get(host, "unknown")
+        found[host] = _WORDS[word].replace("{host}", host).replace("{address}", addresses[host])
     return found
 
 

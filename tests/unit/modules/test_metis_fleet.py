@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import socket
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -11,6 +12,7 @@ from unittest.mock import create_autospec
 
 import pytest
 import salt.client
+import salt.key
 import salt.utils.event
 from salt.exceptions import CommandExecutionError, SaltClientError, SaltReqTimeoutError
 
@@ -253,9 +255,37 @@ def test_a_return_whose_event_was_missed_is_in_the_job_cache(run: Any) -> None:
     assert master.passed < 60
 
 
-def test_a_host_that_forgot_the_job_is_silent(run: Any) -> None:
+def test_a_host_that_forgot_the_job_was_cut_off(run: Any) -> None:
     # As after a restart of its minion: it answers, and knows nothing of the job.
-    assert _answers(run(Master({"h1": Host(ends=5, lost=True)}))) == {"h1": "silent"}
+    assert _answers(run(Master({"h1": Host(ends=5, lost=True)}))) == {"h1": "cut off"}
+
+
+def test_a_host_that_forgot_the_job_and_went_away_is_silent(run: Any) -> None:
+    assert _answers(run(Master({"h1": Host(ends=5, lost=True, lives=12)}))) == {"h1": "silent"}
+
+
+def test_a_host_is_up_where_it_takes_a_connection_or_refuses_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(metis_fleet, "_PORT", taken.getsockname()[1])
+        assert metis_fleet.up(["127.0.0.1"]) == {"127.0.0.1": True}
+    assert metis_fleet.up(["127.0.0.1", "nowhere.invalid"]) == {
+        "127.0.0.1": True,
+        "nowhere.invalid": False,
+    }
+
+
+def test_keys_that_were_not_accepted_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = create_autospec(salt.key.Key, instance=True)
+    kept.all_keys.return_value = {
+        "minions": ["h1"],
+        "minions_pre": ["h2"],
+        "minions_rejected": ["h3"],
+        "minions_denied": ["h1"],
+    }
+    monkeypatch.setattr(salt.key, "get_key", lambda opts: kept)
+    assert metis_fleet.refused_keys() == {"h2": "unaccepted", "h3": "rejected"}
 
 
 def test_a_host_that_takes_too_long_is_late(run: Any) -> None:

@@ -12,7 +12,7 @@ from salt.exceptions import CommandExecutionError
 
 from _modules import metis_journal, metis_lock, metis_run, metis_secrets, metis_verb
 from tests.unit import orgs
-from tests.unit.states.fleet import State, gone
+from tests.unit.states.fleet import State, gone, returned
 
 MODULES = (metis_run, metis_journal, metis_lock, metis_secrets, metis_verb)
 FIRST, LAST = "consul runs", "all passes"
@@ -26,6 +26,9 @@ def opts(tmp_path: Path) -> dict[str, Any]:
 @pytest.fixture
 def configure_loader_modules(opts: dict[str, Any]) -> dict[ModuleType, dict[str, Any]]:
     own = {"__salt__": orgs.by_salts_name(*MODULES), "__opts__": opts, "__context__": {}}
+    own["__salt__"]["metis_fleet.up"] = lambda addresses: {a: a == "10.0.0.1" for a in addresses}
+    keys = {"h4": "unaccepted", "h5": "rejected"}
+    own["__salt__"]["metis_fleet.refused_keys"] = lambda: keys
     own["__pillar__"] = {"org": "acme", "roles": ["consul"], "metis": {"orgs": {}}}
     return dict.fromkeys(MODULES, own)
 
@@ -36,7 +39,9 @@ def run(configure_loader_modules: dict[ModuleType, dict[str, Any]]) -> metis_run
     metis_run.begin("deploy", [FIRST, LAST])
     metis_run.keep_journal("acme")
     assert metis_run.lock() == []
-    return metis_run.now()
+    run = metis_run.now()
+    run["topology"] = {"hosts": {f"h{number}": f"10.0.0.{number}" for number in range(1, 9)}}
+    return run
 
 
 def _good(name: str) -> State:
@@ -112,6 +117,26 @@ def test_hosts_that_do_not_answer_are_the_reason(run: metis_run.Run) -> None:
     assert "h1 does not answer" in done["comment"]
     (host,) = [e for e in metis_journal.read(run["id"]) if e["event"] == "host"]
     assert (host["host"], host["answer"]) == ("h1", "silent")
+
+
+def test_a_host_without_an_answer_is_told_with_its_cause(run: metis_run.Run) -> None:
+    answers = {"h1": gone("silent"), "h2": gone("silent"), "h3": gone("cut off")}
+    answers |= {"h4": gone("missing"), "h5": gone("missing"), "h6": gone("missing")}
+    answers |= {"h7": gone("late"), "h8": returned({})}
+    found = metis_run.problems(answers, 60, (dict,))
+    assert [problem.partition(": ")[0] for problem in found] == [
+        "h1 does not answer, though 10.0.0.1 is up",
+        "h2 does not answer, and nothing else at 10.0.0.2",
+        "h3 answers, and knows no more of what it was told",
+        "h4 waits for its key to be accepted",
+        "h5 has a key that was rejected",
+        "h6 is not a minion of this master, and no key of it waits here",
+        "h7 still works on it after 60 s",
+    ]
+    assert "salt-key -a h4" in found[3]
+    assert "salt-key -a h5 --include-rejected" in found[4]
+    assert "salt h7 saltutil.running" in found[6]
+    assert run["missing"] == [f"h{number}" for number in range(1, 8)]
 
 
 def test_a_reason_that_is_given_stays(run: metis_run.Run) -> None:

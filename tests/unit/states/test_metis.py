@@ -265,12 +265,13 @@ def test_a_new_minion_fetches_the_modules_and_is_asked_again(
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (gone("missing"), ["h2 is not a minion of this master", "salt-key -a h2"]),
-        (gone("silent"), ["h2 does not answer", "salt-minion"]),
+        (gone("missing"), ["h2 is not a minion of this master", "id: of its salt-minion"]),
+        (gone("silent"), ["h2 does not answer, though 10.0.0.2 is up", "salt-minion"]),
+        (gone("cut off"), ["h2 answers, and knows no more", "was started again"]),
         (gone("late"), ["h2 still works on it after 120 s", "salt h2 saltutil.running"]),
         (returned("ERROR: the modules are not the master's"), ["h2 failed: ERROR: the modules"]),
     ],
-    ids=["missing", "silent", "late", "error"],
+    ids=["missing", "silent", "cut off", "late", "error"],
 )
 def test_a_host_that_does_not_answer_well_ends_the_verb(
     guarded: Callable[[], State],
