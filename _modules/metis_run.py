@@ -11,19 +11,18 @@ Runs on the master.
 
 import functools
 import json
-import logging
 import os
 import pwd
+import re
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 import salt.exceptions
 
 __virtualname__ = "metis_run"
-
-log = logging.getLogger(__name__)
 
 Run = dict[str, Any]
 State = dict[str, Any]
@@ -45,6 +44,7 @@ _WORDS = {
     "unknown": "is not a minion of this master, and no key of it waits here: look at master: and "
     "id: of its salt-minion",
 }
+_TRACE = re.compile(r"(exception[\w ]*: )Traceback \(most recent call last\):\n.*\n", re.DOTALL)
 # Salt ends a run at its first failure, but not a dry run.
 _NOT_TRIED = {"result": False, "comment": "not tried, as an earlier step failed"}
 
@@ -129,11 +129,18 @@ def lock() -> list[str]:
     Take the organization's lock for this run.
 
     Returns who has it, or nothing.
+
+    Raises ``CommandExecutionError`` where the master's disk does not let it.
     """
     run = now()
     holder = {"run": run["id"], "verb": run["verb"], "user": _user()}
     holder |= {"pid": os.getpid(), "begun": time.time()}
-    taken = __salt__["metis_lock.take"](run["org"], holder)
+    try:
+        taken = __salt__["metis_lock.take"](run["org"], holder)
+    except OSError as err:
+        raise salt.exceptions.CommandExecutionError(
+            f"the lock of {run['org']} cannot be taken: {err}"
+        ) from err
     if taken["held"] is not None:
         org = run["org"]
         return [
@@ -205,10 +212,13 @@ def _tried(function: Callable[..., State], name: str, words: list[Any], options:
         return function(name, *words, **options)
     except salt.exceptions.SaltException as err:
         return fail(state(name), [str(err)])
-    except Exception as err:  # an operator gets no traceback, whatever it is
-        log.exception("metis: the phase %s", name)
-        wrong = f"{type(err).__name__} in {name}: that is a fault of these states, and the log of "
-        return fail(state(name), [f"{wrong}salt-run ({__opts__['log_file']}) says where: {err}"])
+    except Exception as err:
+        # An operator gets no traceback, whatever it is, and Salt shows on the terminal what is
+        # logged.
+        note("exception", trace=traceback.format_exc())
+        wrong = f"{type(err).__name__}: {err}; that is a fault of these states"
+        how = "salt-run metis.report --out=json has its place"
+        return fail(state(name), [f"{wrong}: {how}"])
     except BaseException:
         _end("interrupted", "")
         raise
@@ -320,8 +330,13 @@ def problems(answers: dict[str, Any], timeout: float, kind: tuple[type, ...]) ->
             note("host", host=host, answer=answer["answer"])
             found.append(f"{host} {why[host].format(timeout=timeout)}")
         elif not isinstance(answer["return"], kind):
-            found.append(f"{host} failed: {answer['return']}")
+            found.append(f"{host} failed: {_said(answer['return'])}")
     return found
+
+
+def _said(text: Any) -> str:
+    """What a host says; of an exception of Salt's own states, its last line."""
+    return _TRACE.sub(r"\1", str(text).strip())
 
 
 def _absences(answers: dict[str, str]) -> dict[str, str]:
@@ -412,7 +427,7 @@ def apply(
     for host, answer in answers.items():
         before = len(wrong)
         if isinstance(answer["return"], list):
-            wrong.append(f"{host}: {'; '.join(map(str, answer['return']))}")
+            wrong.append(f"{host}: {'; '.join(map(_said, answer['return']))}")
         elif isinstance(answer["return"], dict):
             states = dict(sorted(answer["return"].items(), key=_run_number))
             states = _predict(host, states) if test else states
@@ -423,7 +438,7 @@ def apply(
                 if "told" in state:
                     say(f"  {host}: {state['told']}")
                 if state["result"] is False and "requisite failed" not in str(state["comment"]):
-                    wrong.append(f"{host}: {identity}: {state['comment']}")
+                    wrong.append(f"{host}: {identity}: {_said(state['comment'])}")
                 mine = changes.setdefault(host, [])
                 # A state of several names has one ID.
                 if state["result"] is not False and state["changes"] and identity not in mine:

@@ -146,15 +146,34 @@ def test_a_reason_that_is_given_stays(run: metis_run.Run) -> None:
 
 
 @pytest.mark.parametrize("error", [CommandExecutionError("the master is away"), KeyError("x")])
-def test_no_exception_gets_to_the_operator(run: metis_run.Run, error: Exception) -> None:
+def test_no_exception_gets_to_the_operator(
+    run: metis_run.Run, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
     def phase(name: str) -> State:
         raise error
 
     done = _phase(phase)
     assert done["result"] is False
     assert "Traceback" not in done["comment"]
-    expected = "KeyError in consul runs" if isinstance(error, KeyError) else "the master is away"
+    expected = "KeyError: 'x'" if isinstance(error, KeyError) else "the master is away"
     assert done["comment"].startswith(expected)
+    assert not caplog.records
+    # Who mends these states finds the place.
+    traces = [e["trace"] for e in metis_journal.read(run["id"]) if e["event"] == "exception"]
+    assert ["in phase\n" in trace for trace in traces] == [True] * isinstance(error, KeyError)
+
+
+def test_a_disk_that_takes_no_lock_is_told(
+    run: metis_run.Run, configure_loader_modules: dict[ModuleType, dict[str, Any]]
+) -> None:
+    def take(org: str, holder: dict[str, Any]) -> dict[str, Any]:
+        raise OSError(30, "Read-only file system", "/locks/acme")
+
+    configure_loader_modules[metis_run]["__salt__"]["metis_lock.take"] = take
+    with pytest.raises(CommandExecutionError) as raised:
+        metis_run.lock()
+    assert "the lock of acme cannot be taken: " in str(raised.value)
+    assert "/locks/acme" in str(raised.value)
 
 
 def test_an_interrupted_run_is_called_that(run: metis_run.Run) -> None:

@@ -82,7 +82,6 @@ def configure_loader_modules(
 def guarded(known: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Callable[[], State]:
     """The first state of every verb, over the usual organization."""
     known["acme"] = {"file": "/pillar/orgs/acme.sls", **orgs.built(orgs.org_file())}
-    monkeypatch.setattr(metis.atexit, "register", lambda function: None)
     return lambda: metis.guarded("guard")
 
 
@@ -506,7 +505,13 @@ def test_a_busy_host_is_told_of_now_and_then(
         (gone("missing"), "salt-key -a h1"),
         (gone("late"), "h1 still works on it after 900 s"),
         (returned(["Rendering SLS failed: x", "y"]), "h1: Rendering SLS failed: x; y"),
-        (returned("The minion function caused an exception"), "h1 failed: The minion function"),
+        (
+            returned(
+                "The minion function caused an exception: Traceback (most recent call last):\n"
+                '  File "minion.py", line 1, in a\n    b()\nOSError: No space left on device\n'
+            ),
+            "h1 failed: The minion function caused an exception: OSError: No space left",
+        ),
     ],
     ids=["silent", "nothing", "false", "missing", "late", "does not render", "exception"],
 )
