@@ -11,6 +11,7 @@ Runs on the master.
 
 import logging
 import socket
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -63,7 +64,7 @@ def run(
         ``{"answer": "working"}`` each time that it says so, or ``{"answer": "quiet"}`` each time
         that it did not, asked whether it does.
 
-    Raises ``CommandExecutionError`` where the master takes no job.
+    Raises ``CommandExecutionError`` where the master takes no job, or went down meanwhile.
 
     Returns host to ``{"answer": "returned" | "missing" | "silent" | "cut off" | "late", "retcode":
     int or None, "return": ...}``, every host of ``hosts`` and no other.
@@ -111,6 +112,8 @@ def run(
                         progress(host, {"answer": "quiet"})
                     chances[host] -= 1
                     if chances[host] < 0:
+                        # What looks like silence may be that nobody is listening.
+                        _require_master()
                         waiting.discard(host)
                         answers[host] = _late_return(client, jid, host, host in forgot)
                 if waiting:
@@ -123,7 +126,38 @@ def run(
     return {host: answers.get(host, unknown) for host in hosts}
 
 
+def _require_master() -> None:
+    """Salt itself would try for 45 s, and then speak of an event bus that is congested."""
+    port = __opts__["ret_port"]
+    try:
+        with socket.create_connection((__opts__["interface"], port), _KNOCK):
+            pass
+    except OSError as err:
+        _expect_no_master()
+        raise salt.exceptions.CommandExecutionError(
+            f"the Salt master does not run, or not on port {port}: systemctl status salt-master"
+        ) from err
+
+
+def _expect_no_master() -> None:
+    """
+    Have salt-run end without a traceback where it cannot hand its result to the master that it
+    began with.
+    """
+    usual = sys.excepthook
+
+    def told(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if isinstance(error, OSError):
+            words = "salt-run cannot tell the master how this ended: salt-run metis.report has it"
+            print(words, file=sys.stderr, flush=True)
+        else:
+            usual(kind, error, trace)
+
+    sys.excepthook = told
+
+
 def _publish(client: Any, hosts: list[str], fun: str, kwarg: dict[str, Any]) -> dict[str, Any]:
+    _require_master()
     try:
         published = client.run_job(
             hosts, fun, kwarg=kwarg, tgt_type="list", listen=True, timeout=PUBLISH_TIMEOUT
@@ -138,12 +172,13 @@ def _publish(client: Any, hosts: list[str], fun: str, kwarg: dict[str, Any]) -> 
 def _ask(client: Any, hosts: list[str], jid: str) -> set[str]:
     """Ask whether hosts work on a job still; returns the question's own job id, if it was heard."""
     try:
+        _require_master()
         question = client.run_job(
             hosts, "saltutil.find_job", [jid], tgt_type="list", timeout=PUBLISH_TIMEOUT
         )
     except salt.exceptions.SaltException as err:
         # The hosts work on all the same; their chances decide.
-        log.warning("metis_fleet: hosts could not be asked after job %s: %s", jid, err)
+        log.info("metis_fleet: hosts could not be asked after job %s: %s", jid, err)
         return set()
     return {question["jid"]} if "jid" in question else set()
 

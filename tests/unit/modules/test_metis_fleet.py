@@ -5,6 +5,8 @@ from __future__ import annotations
 import heapq
 import itertools
 import socket
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -136,8 +138,10 @@ class Master:
 
 
 @pytest.fixture
-def configure_loader_modules() -> dict[ModuleType, dict[str, Any]]:
-    return {metis_fleet: {"__opts__": {"conf_file": "/etc/salt/master"}}}
+def configure_loader_modules() -> Iterator[dict[ModuleType, dict[str, Any]]]:
+    with socket.create_server(("127.0.0.1", 0)) as master:
+        opts = {"interface": "127.0.0.1", "ret_port": master.getsockname()[1]}
+        yield {metis_fleet: {"__opts__": opts | {"conf_file": "/etc/salt/master"}}}
 
 
 @pytest.fixture
@@ -303,6 +307,50 @@ def test_a_master_that_takes_no_job_is_told(run: Any) -> None:
         run(master)
     assert "Salt request timed out" in str(raised.value)
     assert "systemctl status salt-master" in str(raised.value)
+
+
+def test_a_master_that_is_down_is_told_at_once(
+    run: Any,
+    configure_loader_modules: dict[ModuleType, dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    unusual: list[BaseException] = []
+    monkeypatch.setattr(
+        metis_fleet.sys, "excepthook", lambda kind, error, trace: unusual.append(error)
+    )
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        configure_loader_modules[metis_fleet]["__opts__"]["ret_port"] = gone.getsockname()[1]
+    master = Master({"h1": Host()})
+    with pytest.raises(CommandExecutionError) as raised:
+        run(master)
+    assert "the Salt master does not run" in str(raised.value)
+    assert master.jobs == []
+    # Salt cannot hand its result to a master that is gone, and would end with a traceback.
+    gone_too, other = BrokenPipeError(), KeyError()
+    sys.excepthook(BrokenPipeError, gone_too, None)
+    assert "salt-run metis.report has it" in capsys.readouterr().err
+    sys.excepthook(KeyError, other, None)
+    assert unusual == [other]
+
+
+@pytest.mark.parametrize(("back", "answer"), [(15, "returned"), (FOREVER, "")])
+def test_a_master_that_goes_down_meanwhile_may_come_back(
+    run: Any, monkeypatch: pytest.MonkeyPatch, back: float, answer: str
+) -> None:
+    master = Master({"h1": Host(ends=30)})
+
+    def require() -> None:
+        if 2 < master.passed < back:
+            raise CommandExecutionError("the Salt master does not run")
+
+    monkeypatch.setattr(metis_fleet, "_require_master", require)
+    if answer:
+        assert _answers(run(master)) == {"h1": answer}
+        return
+    with pytest.raises(CommandExecutionError):
+        run(master)
+    assert master.passed < 60
 
 
 @pytest.mark.parametrize(
