@@ -9,12 +9,15 @@ hosts answered, goes to the run's journal.
 Runs on the master.
 """
 
+import contextvars
 import functools
 import json
 import os
 import pwd
 import re
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -182,6 +185,26 @@ def _end(result: str, reason: str) -> None:
     if run["lock"] is not None:
         __salt__["metis_lock.release"](run["lock"])
         run["lock"] = None
+
+
+def heed_signals() -> None:
+    """
+    Have an interrupt from the terminal end this run in order. Salt itself would end it with a
+    traceback.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        # As where another program runs an orchestration; its signals are its own.
+        return
+    own = contextvars.copy_context()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: own.run(_interrupted, number))
+
+
+def _interrupted(number: int) -> None:
+    say("interrupted; hosts end what they were told. To go on:")
+    say(f"  {_command()}")
+    _end("interrupted", "")
+    os._exit(128 + number)
 
 
 def _command() -> str:

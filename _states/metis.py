@@ -71,6 +71,7 @@ def _guarded(name: str, hosts: bool, takes: list[str], leaving: bool) -> State:
     )
     if request["org"]:
         __salt__["metis_run.keep_journal"](request["org"])
+    __salt__["metis_run.heed_signals"]()
     if request["error"]:
         return __salt__["metis_run.fail"](ret, [request["error"]], "invalid-input")
     run |= request

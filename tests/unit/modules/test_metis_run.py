@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -184,6 +186,30 @@ def test_an_interrupted_run_is_called_that(run: metis_run.Run) -> None:
         _phase(phase)
     assert metis_journal.runs()[0]["result"] == "interrupted"
     assert metis_lock.holder("acme") is None
+
+
+def test_a_signal_ends_a_run_in_order(
+    run: metis_run.Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handlers: dict[int, Callable[[int, None], None]] = {}
+    codes: list[int] = []
+    monkeypatch.setattr(metis_run.signal, "signal", handlers.__setitem__)
+    monkeypatch.setattr(metis_run.os, "_exit", codes.append)
+    metis_run.heed_signals()
+    handlers[signal.SIGINT](signal.SIGINT, None)
+    assert codes == [130]
+    assert metis_journal.runs()[0]["result"] == "interrupted"
+    assert metis_lock.holder("acme") is None
+    assert "salt-run state.orchestrate metis.deploy" in capsys.readouterr().err
+    assert signal.SIGTERM in handlers
+
+
+def test_signals_are_left_to_a_program_that_runs_verbs_in_threads() -> None:
+    thread = threading.Thread(target=metis_run.heed_signals)
+    before = signal.getsignal(signal.SIGINT)
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_second_run_is_told_whose_the_lock_is(run: metis_run.Run) -> None:
