@@ -14,8 +14,9 @@ from typing import Any
 
 import salt.exceptions
 import salt.loader
-import salt.minion
 import salt.template
+
+import salt.minion
 
 __virtualname__ = "metis_orgs"
 

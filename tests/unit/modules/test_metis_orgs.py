@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 import salt.config
-import salt.minion
 import salt.payload
 import salt.utils.path
 import yaml
 from cryptography import x509
 from salt.exceptions import CommandExecutionError
 
+import salt.minion
 from _modules import metis_certificates, metis_deployed, metis_orgs
 from tests.unit import certificates, orgs
 
