@@ -67,7 +67,7 @@ def write(org: str, run: str, event: str, entry: Entry) -> None:
         The run.
     event
         ``begin``, ``plan``, ``phase``, ``host``, ``told``, ``versions``, ``restarted``,
-        ``phase-end`` or ``end``.
+        ``exception``, ``phase-end`` or ``end``.
     entry
         What belongs to it; readable as JSON.
     """

@@ -5,6 +5,8 @@ The files are looked for below every pillar root: an operator may keep them in t
 ``pillar/`` or in a root of one's own, such as ``/srv/pillar``.
 """
 
+import atexit
+import gc
 import logging
 import re
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import Any
 import salt.exceptions
 import salt.loader
 import salt.template
+
+import salt.minion
 
 __virtualname__ = "metis_orgs"
 
@@ -262,8 +266,8 @@ def _checked_release(name: str) -> tuple[dict[str, Any] | None, list[dict[str, A
     try:
         found = release(name)
     except salt.exceptions.SaltException as err:
-        problem, fix = f"names a release whose file cannot be read: {err}", "correct that file"
-        return None, [_fault("release", problem, fix, name)]
+        problem = f"names a release whose file cannot be read: {err}"
+        return None, [_fault("release", problem, f"correct releases/{name}.yaml", name)]
     if found is None:
         known = ", ".join(sorted(_files("releases", ".yaml"))) or "none"
         problem = "names a release that has no file pillar/releases/<release>.yaml"
@@ -361,6 +365,18 @@ def _secrets(topology: dict[str, Any], host: str) -> dict[str, Any]:
     return {**passwords, "certificates": certificates}
 
 
+def _leave_returners() -> None:
+    """
+    Keep the end of salt-run clean and quick: Salt 3008 finalizes the minion object of an
+    orchestration while Python shuts down, and loads every returner to do so, with a traceback for
+    each that needs an import.
+    """
+    for thing in gc.get_objects():
+        # Not isinstance(): among the things are weak references to what is gone.
+        if type(thing) is salt.minion.MasterMinion:
+            thing.returners = None
+
+
 def pillar(minion_id: str) -> dict[str, Any]:
     """
     The pillar of one minion: the view of a host, or everything for the master's own id.
@@ -376,6 +392,8 @@ def pillar(minion_id: str) -> dict[str, Any]:
     """
     orgs = read()
     if minion_id == MASTER_ID:
+        # Every orchestration begins with this, also one of a verb that does not exist.
+        atexit.register(_leave_returners)
         return {"metis": {"orgs": orgs}}
     for org in orgs.values():
         topology = org["topology"]

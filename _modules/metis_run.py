@@ -9,21 +9,23 @@ hosts answered, goes to the run's journal.
 Runs on the master.
 """
 
+import contextvars
 import functools
 import json
-import logging
 import os
 import pwd
+import re
+import signal
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 import salt.exceptions
 
 __virtualname__ = "metis_run"
-
-log = logging.getLogger(__name__)
 
 Run = dict[str, Any]
 State = dict[str, Any]
@@ -32,11 +34,20 @@ State = dict[str, Any]
 _PATIENCE = 10
 # Seconds of the epoch, in the year 2242: every program is older.
 _AHEAD = 2.0**33
+# Why a host gave no answer.
 _WORDS = {
-    "missing": "is not a minion of this master: accept its key (salt-key -a {host})",
-    "silent": "does not answer: look at salt-minion on it, or at the network",
+    "cut off": "answers, and knows no more of what it was told: its salt-minion, or the host, was "
+    "started again in the middle of it, or its disk is full",
     "late": "still works on it after {timeout:.0f} s: look with salt {host} saltutil.running",
+    "up": "does not answer, though {address} is up: look at salt-minion on it",
+    "down": "does not answer, and nothing else at {address}: it is off or cut off from the master",
+    "unaccepted": "waits for its key to be accepted: salt-key -a {host}",
+    "rejected": "has a key that was rejected: salt-key -a {host} --include-rejected, and then, on "
+    "it, systemctl restart salt-minion",
+    "unknown": "is not a minion of this master, and no key of it waits here: look at master: and "
+    "id: of its salt-minion",
 }
+_TRACE = re.compile(r"(exception[\w ]*: )Traceback \(most recent call last\):\n.*\n", re.DOTALL)
 # Salt ends a run at its first failure, but not a dry run.
 _NOT_TRIED = {"result": False, "comment": "not tried, as an earlier step failed"}
 
@@ -121,11 +132,18 @@ def lock() -> list[str]:
     Take the organization's lock for this run.
 
     Returns who has it, or nothing.
+
+    Raises ``CommandExecutionError`` where the master's disk does not let it.
     """
     run = now()
     holder = {"run": run["id"], "verb": run["verb"], "user": _user()}
     holder |= {"pid": os.getpid(), "begun": time.time()}
-    taken = __salt__["metis_lock.take"](run["org"], holder)
+    try:
+        taken = __salt__["metis_lock.take"](run["org"], holder)
+    except OSError as err:
+        raise salt.exceptions.CommandExecutionError(
+            f"the lock of {run['org']} cannot be taken: {err}"
+        ) from err
     if taken["held"] is not None:
         org = run["org"]
         return [
@@ -169,6 +187,26 @@ def _end(result: str, reason: str) -> None:
         run["lock"] = None
 
 
+def heed_signals() -> None:
+    """
+    Have an interrupt from the terminal end this run in order. Salt itself would end it with a
+    traceback.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        # As where another program runs an orchestration; its signals are its own.
+        return
+    own = contextvars.copy_context()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: own.run(_interrupted, number))
+
+
+def _interrupted(number: int) -> None:
+    say("interrupted; hosts end what they were told. To go on:")
+    say(f"  {_command()}")
+    _end("interrupted", "")
+    os._exit(128 + number)
+
+
 def _command() -> str:
     """The command that the operator gave."""
     asked = __salt__["metis_verb.given"](__pillar__)
@@ -197,10 +235,13 @@ def _tried(function: Callable[..., State], name: str, words: list[Any], options:
         return function(name, *words, **options)
     except salt.exceptions.SaltException as err:
         return fail(state(name), [str(err)])
-    except Exception as err:  # an operator gets no traceback, whatever it is
-        log.exception("metis: the phase %s", name)
-        wrong = f"{type(err).__name__} in {name}: that is a fault of these states, and the log of "
-        return fail(state(name), [f"{wrong}salt-run ({__opts__['log_file']}) says where: {err}"])
+    except Exception as err:
+        # An operator gets no traceback, whatever it is, and Salt shows on the terminal what is
+        # logged.
+        note("exception", trace=traceback.format_exc())
+        wrong = f"{type(err).__name__}: {err}; that is a fault of these states"
+        how = "salt-run metis.report --out=json has its place"
+        return fail(state(name), [f"{wrong}: {how}"])
     except BaseException:
         _end("interrupted", "")
         raise
@@ -305,13 +346,39 @@ def problems(answers: dict[str, Any], timeout: float, kind: tuple[type, ...]) ->
         What the function returns when it is well.
     """
     found = []
+    why = _absences({host: answer["answer"] for host, answer in answers.items()})
     for host, answer in answers.items():
-        if answer["answer"] != "returned":
+        if host in why:
             now()["missing"].append(host)
             note("host", host=host, answer=answer["answer"])
-            found.append(f"{host} {_WORDS[answer['answer']].format(host=host, timeout=timeout)}")
+            found.append(f"{host} {why[host].format(timeout=timeout)}")
         elif not isinstance(answer["return"], kind):
-            found.append(f"{host} failed: {answer['return']}")
+            found.append(f"{host} failed: {_said(answer['return'])}")
+    return found
+
+
+def _said(text: Any) -> str:
+    """What a host says; of an exception of Salt's own states, its last line."""
+    return _TRACE.sub(r"\1", str(text).strip())
+
+
+def _absences(answers: dict[str, str]) -> dict[str, str]:
+    """Why hosts gave no answer, as far as the master can find out."""
+    # One that leaves the organization stands in its file no more.
+    addresses = {host: host for host in answers} | now()["topology"]["hosts"]
+    silent = [host for host, answer in answers.items() if answer == "silent"]
+    up = __salt__["metis_fleet.up"]([addresses[host] for host in silent]) if silent else {}
+    keys = __salt__["metis_fleet.refused_keys"]() if "missing" in answers.values() else {}
+    found = {}
+    for host, answer in answers.items():
+        if answer == "returned":
+            continue
+        word = answer
+        if answer == "silent":
+            word = "up" if up[addresses[host]] else "down"
+        elif answer == "missing":
+            word = keys.get(host, "unknown")
+        found[host] = _WORDS[word].replace("{host}", host).replace("{address}", addresses[host])
     return found
 
 
@@ -383,7 +450,7 @@ def apply(
     for host, answer in answers.items():
         before = len(wrong)
         if isinstance(answer["return"], list):
-            wrong.append(f"{host}: {'; '.join(map(str, answer['return']))}")
+            wrong.append(f"{host}: {'; '.join(map(_said, answer['return']))}")
         elif isinstance(answer["return"], dict):
             states = dict(sorted(answer["return"].items(), key=_run_number))
             states = _predict(host, states) if test else states
@@ -394,7 +461,7 @@ def apply(
                 if "told" in state:
                     say(f"  {host}: {state['told']}")
                 if state["result"] is False and "requisite failed" not in str(state["comment"]):
-                    wrong.append(f"{host}: {identity}: {state['comment']}")
+                    wrong.append(f"{host}: {identity}: {_said(state['comment'])}")
                 mine = changes.setdefault(host, [])
                 # A state of several names has one ID.
                 if state["result"] is not False and state["changes"] and identity not in mine:

@@ -5,16 +5,12 @@ A verb's SLS is a list of these states. What they share, and how they tell hosts
 something, is ``metis_run``.
 """
 
-import atexit
 import contextvars
 import functools
-import gc
 import itertools
 import time
 from collections.abc import Callable
 from typing import Any
-
-import salt.minion
 
 __virtualname__ = "metis"
 
@@ -29,18 +25,6 @@ _NO_PILLAR = (
 _READY = 120
 # Seconds for hosts to end what a run that was cut off told them, and between two looks at that.
 _BUSY, _PAUSE = 900, 2
-
-
-def _leave_returners() -> None:
-    """
-    Keep the end of salt-run clean and quick: Salt 3008 finalizes the minion object of an
-    orchestration while Python shuts down, and loads every returner to do so, with a traceback for
-    each that needs an import.
-    """
-    for thing in gc.get_objects():
-        # Not isinstance(): among the things are weak references to what is gone.
-        if type(thing) is salt.minion.MasterMinion:
-            thing.returners = None
 
 
 def _phase(function: Callable[..., State]) -> Callable[..., State]:
@@ -72,7 +56,6 @@ def guarded(
         Whether the verb is about what is deployed and not wanted any more, and not about what is
         wanted.
     """
-    atexit.register(_leave_returners)
     phases = [chunk["name"] for chunk in __lowstate__ if chunk["state"].startswith("metis")]
     __salt__["metis_run.begin"](__low__["__sls__"].rpartition(".")[2], phases)
     return __salt__["metis_run.phase"](_guarded, name, [hosts, takes or [], leaving], {})
@@ -88,6 +71,7 @@ def _guarded(name: str, hosts: bool, takes: list[str], leaving: bool) -> State:
     )
     if request["org"]:
         __salt__["metis_run.keep_journal"](request["org"])
+    __salt__["metis_run.heed_signals"]()
     if request["error"]:
         return __salt__["metis_run.fail"](ret, [request["error"]], "invalid-input")
     run |= request

@@ -6,6 +6,9 @@ import threading
 import pytest
 import salt._logging
 
+# The lab of the fleet, for the folders that need it; nothing is booted before a test asks for it.
+pytest_plugins = ["tests.fleet.fixtures"]
+
 _exit_status = 0
 
 

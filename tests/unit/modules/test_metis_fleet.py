@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import socket
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -11,6 +14,7 @@ from unittest.mock import create_autospec
 
 import pytest
 import salt.client
+import salt.key
 import salt.utils.event
 from salt.exceptions import CommandExecutionError, SaltClientError, SaltReqTimeoutError
 
@@ -134,8 +138,10 @@ class Master:
 
 
 @pytest.fixture
-def configure_loader_modules() -> dict[ModuleType, dict[str, Any]]:
-    return {metis_fleet: {"__opts__": {"conf_file": "/etc/salt/master"}}}
+def configure_loader_modules() -> Iterator[dict[ModuleType, dict[str, Any]]]:
+    with socket.create_server(("127.0.0.1", 0)) as master:
+        opts = {"interface": "127.0.0.1", "ret_port": master.getsockname()[1]}
+        yield {metis_fleet: {"__opts__": opts | {"conf_file": "/etc/salt/master"}}}
 
 
 @pytest.fixture
@@ -253,9 +259,37 @@ def test_a_return_whose_event_was_missed_is_in_the_job_cache(run: Any) -> None:
     assert master.passed < 60
 
 
-def test_a_host_that_forgot_the_job_is_silent(run: Any) -> None:
+def test_a_host_that_forgot_the_job_was_cut_off(run: Any) -> None:
     # As after a restart of its minion: it answers, and knows nothing of the job.
-    assert _answers(run(Master({"h1": Host(ends=5, lost=True)}))) == {"h1": "silent"}
+    assert _answers(run(Master({"h1": Host(ends=5, lost=True)}))) == {"h1": "cut off"}
+
+
+def test_a_host_that_forgot_the_job_and_went_away_is_silent(run: Any) -> None:
+    assert _answers(run(Master({"h1": Host(ends=5, lost=True, lives=12)}))) == {"h1": "silent"}
+
+
+def test_a_host_is_up_where_it_takes_a_connection_or_refuses_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(metis_fleet, "_PORT", taken.getsockname()[1])
+        assert metis_fleet.up(["127.0.0.1"]) == {"127.0.0.1": True}
+    assert metis_fleet.up(["127.0.0.1", "nowhere.invalid"]) == {
+        "127.0.0.1": True,
+        "nowhere.invalid": False,
+    }
+
+
+def test_keys_that_were_not_accepted_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = create_autospec(salt.key.Key, instance=True)
+    kept.all_keys.return_value = {
+        "minions": ["h1"],
+        "minions_pre": ["h2"],
+        "minions_rejected": ["h3"],
+        "minions_denied": ["h1"],
+    }
+    monkeypatch.setattr(salt.key, "get_key", lambda opts: kept)
+    assert metis_fleet.refused_keys() == {"h2": "unaccepted", "h3": "rejected"}
 
 
 def test_a_host_that_takes_too_long_is_late(run: Any) -> None:
@@ -273,6 +307,50 @@ def test_a_master_that_takes_no_job_is_told(run: Any) -> None:
         run(master)
     assert "Salt request timed out" in str(raised.value)
     assert "systemctl status salt-master" in str(raised.value)
+
+
+def test_a_master_that_is_down_is_told_at_once(
+    run: Any,
+    configure_loader_modules: dict[ModuleType, dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    unusual: list[BaseException] = []
+    monkeypatch.setattr(
+        metis_fleet.sys, "excepthook", lambda kind, error, trace: unusual.append(error)
+    )
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        configure_loader_modules[metis_fleet]["__opts__"]["ret_port"] = gone.getsockname()[1]
+    master = Master({"h1": Host()})
+    with pytest.raises(CommandExecutionError) as raised:
+        run(master)
+    assert "the Salt master does not run" in str(raised.value)
+    assert master.jobs == []
+    # Salt cannot hand its result to a master that is gone, and would end with a traceback.
+    gone_too, other = BrokenPipeError(), KeyError()
+    sys.excepthook(BrokenPipeError, gone_too, None)
+    assert "salt-run metis.report has it" in capsys.readouterr().err
+    sys.excepthook(KeyError, other, None)
+    assert unusual == [other]
+
+
+@pytest.mark.parametrize(("back", "answer"), [(15, "returned"), (FOREVER, "")])
+def test_a_master_that_goes_down_meanwhile_may_come_back(
+    run: Any, monkeypatch: pytest.MonkeyPatch, back: float, answer: str
+) -> None:
+    master = Master({"h1": Host(ends=30)})
+
+    def require() -> None:
+        if 2 < master.passed < back:
+            raise CommandExecutionError("the Salt master does not run")
+
+    monkeypatch.setattr(metis_fleet, "_require_master", require)
+    if answer:
+        assert _answers(run(master)) == {"h1": answer}
+        return
+    with pytest.raises(CommandExecutionError):
+        run(master)
+    assert master.passed < 60
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ import yaml
 from cryptography import x509
 from salt.exceptions import CommandExecutionError
 
+import salt.minion
 from _modules import metis_certificates, metis_deployed, metis_orgs
 from tests.unit import certificates, orgs
 
@@ -598,3 +599,21 @@ def test_what_keeps_a_release_from_being_deployed_is_told(roots: list[Path]) -> 
     _next_release(roots[0], sha256=None)
     (unknown,) = metis_orgs.complete_release("0.4.0", topology)
     assert "artifact carrier has no checksum" in unknown
+
+
+def test_what_the_master_asks_for_keeps_the_end_of_salt_run_clean(
+    roots: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Salt would load every returner then, to find out which want to be told.
+    at_exit: list[Callable[[], None]] = []
+    monkeypatch.setattr(metis_orgs.atexit, "register", at_exit.append)
+    minion = object.__new__(salt.minion.MasterMinion)
+    minion.returners = {"mysql.returner": None}
+    metis_orgs.pillar("h1")
+    assert at_exit == []
+    metis_orgs.pillar(metis_orgs.MASTER_ID)
+    for function in at_exit:
+        function()
+    assert minion.returners is None
+    # It is finalized like any other.
+    minion.destroy = lambda: None

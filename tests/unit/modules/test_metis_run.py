@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +14,7 @@ from salt.exceptions import CommandExecutionError
 
 from _modules import metis_journal, metis_lock, metis_run, metis_secrets, metis_verb
 from tests.unit import orgs
-from tests.unit.states.fleet import State, gone
+from tests.unit.states.fleet import State, gone, returned
 
 MODULES = (metis_run, metis_journal, metis_lock, metis_secrets, metis_verb)
 FIRST, LAST = "consul runs", "all passes"
@@ -26,6 +28,9 @@ def opts(tmp_path: Path) -> dict[str, Any]:
 @pytest.fixture
 def configure_loader_modules(opts: dict[str, Any]) -> dict[ModuleType, dict[str, Any]]:
     own = {"__salt__": orgs.by_salts_name(*MODULES), "__opts__": opts, "__context__": {}}
+    own["__salt__"]["metis_fleet.up"] = lambda addresses: {a: a == "10.0.0.1" for a in addresses}
+    keys = {"h4": "unaccepted", "h5": "rejected"}
+    own["__salt__"]["metis_fleet.refused_keys"] = lambda: keys
     own["__pillar__"] = {"org": "acme", "roles": ["consul"], "metis": {"orgs": {}}}
     return dict.fromkeys(MODULES, own)
 
@@ -36,7 +41,9 @@ def run(configure_loader_modules: dict[ModuleType, dict[str, Any]]) -> metis_run
     metis_run.begin("deploy", [FIRST, LAST])
     metis_run.keep_journal("acme")
     assert metis_run.lock() == []
-    return metis_run.now()
+    run = metis_run.now()
+    run["topology"] = {"hosts": {f"h{number}": f"10.0.0.{number}" for number in range(1, 9)}}
+    return run
 
 
 def _good(name: str) -> State:
@@ -114,6 +121,26 @@ def test_hosts_that_do_not_answer_are_the_reason(run: metis_run.Run) -> None:
     assert (host["host"], host["answer"]) == ("h1", "silent")
 
 
+def test_a_host_without_an_answer_is_told_with_its_cause(run: metis_run.Run) -> None:
+    answers = {"h1": gone("silent"), "h2": gone("silent"), "h3": gone("cut off")}
+    answers |= {"h4": gone("missing"), "h5": gone("missing"), "h6": gone("missing")}
+    answers |= {"h7": gone("late"), "h8": returned({})}
+    found = metis_run.problems(answers, 60, (dict,))
+    assert [problem.partition(": ")[0] for problem in found] == [
+        "h1 does not answer, though 10.0.0.1 is up",
+        "h2 does not answer, and nothing else at 10.0.0.2",
+        "h3 answers, and knows no more of what it was told",
+        "h4 waits for its key to be accepted",
+        "h5 has a key that was rejected",
+        "h6 is not a minion of this master, and no key of it waits here",
+        "h7 still works on it after 60 s",
+    ]
+    assert "salt-key -a h4" in found[3]
+    assert "salt-key -a h5 --include-rejected" in found[4]
+    assert "salt h7 saltutil.running" in found[6]
+    assert run["missing"] == [f"h{number}" for number in range(1, 8)]
+
+
 def test_a_reason_that_is_given_stays(run: metis_run.Run) -> None:
     done = _phase(lambda name: metis_run.fail(_good(name), ["no"], "invalid-input"))
     assert done["reason"] == "invalid-input"
@@ -121,15 +148,34 @@ def test_a_reason_that_is_given_stays(run: metis_run.Run) -> None:
 
 
 @pytest.mark.parametrize("error", [CommandExecutionError("the master is away"), KeyError("x")])
-def test_no_exception_gets_to_the_operator(run: metis_run.Run, error: Exception) -> None:
+def test_no_exception_gets_to_the_operator(
+    run: metis_run.Run, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
     def phase(name: str) -> State:
         raise error
 
     done = _phase(phase)
     assert done["result"] is False
     assert "Traceback" not in done["comment"]
-    expected = "KeyError in consul runs" if isinstance(error, KeyError) else "the master is away"
+    expected = "KeyError: 'x'" if isinstance(error, KeyError) else "the master is away"
     assert done["comment"].startswith(expected)
+    assert not caplog.records
+    # Who mends these states finds the place.
+    traces = [e["trace"] for e in metis_journal.read(run["id"]) if e["event"] == "exception"]
+    assert ["in phase\n" in trace for trace in traces] == [True] * isinstance(error, KeyError)
+
+
+def test_a_disk_that_takes_no_lock_is_told(
+    run: metis_run.Run, configure_loader_modules: dict[ModuleType, dict[str, Any]]
+) -> None:
+    def take(org: str, holder: dict[str, Any]) -> dict[str, Any]:
+        raise OSError(30, "Read-only file system", "/locks/acme")
+
+    configure_loader_modules[metis_run]["__salt__"]["metis_lock.take"] = take
+    with pytest.raises(CommandExecutionError) as raised:
+        metis_run.lock()
+    assert "the lock of acme cannot be taken: " in str(raised.value)
+    assert "/locks/acme" in str(raised.value)
 
 
 def test_an_interrupted_run_is_called_that(run: metis_run.Run) -> None:
@@ -140,6 +186,30 @@ def test_an_interrupted_run_is_called_that(run: metis_run.Run) -> None:
         _phase(phase)
     assert metis_journal.runs()[0]["result"] == "interrupted"
     assert metis_lock.holder("acme") is None
+
+
+def test_a_signal_ends_a_run_in_order(
+    run: metis_run.Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handlers: dict[int, Callable[[int, None], None]] = {}
+    codes: list[int] = []
+    monkeypatch.setattr(metis_run.signal, "signal", handlers.__setitem__)
+    monkeypatch.setattr(metis_run.os, "_exit", codes.append)
+    metis_run.heed_signals()
+    handlers[signal.SIGINT](signal.SIGINT, None)
+    assert codes == [130]
+    assert metis_journal.runs()[0]["result"] == "interrupted"
+    assert metis_lock.holder("acme") is None
+    assert "salt-run state.orchestrate metis.deploy" in capsys.readouterr().err
+    assert signal.SIGTERM in handlers
+
+
+def test_signals_are_left_to_a_program_that_runs_verbs_in_threads() -> None:
+    thread = threading.Thread(target=metis_run.heed_signals)
+    before = signal.getsignal(signal.SIGINT)
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_second_run_is_told_whose_the_lock_is(run: metis_run.Run) -> None:

@@ -30,6 +30,7 @@ def configure_loader_modules(tmp_path: Path) -> dict[ModuleType, dict[str, Any]]
     opts = {"test": False, "pki_dir": str(tmp_path), "log_file": str(tmp_path / "master")}
     own = {"__salt__": functions, "__opts__": opts, "__context__": {}}
     own["__pillar__"] = {"org": "acme", "roles": "consul"}
+    functions["metis_fleet.up"] = lambda addresses: dict.fromkeys(addresses, True)
     runner = {"salt.cmd": lambda name, *args, **kwargs: functions[name](*args, **kwargs)}
     return dict.fromkeys(MODULES, own) | {metis: {"__salt__": runner, "__opts__": opts}}
 
@@ -49,6 +50,7 @@ def began(configure_loader_modules: dict[ModuleType, dict[str, Any]]) -> Callabl
 
 
 def _failed(name: str) -> State:
+    metis_run.now()["topology"] = {"hosts": {"h1": "10.0.0.1"}}
     answers = {"h1": gone("silent")}
     found = metis_run.problems(answers, 60, (dict,))
     return metis_run.fail(metis_run.state(name), found)

@@ -82,7 +82,6 @@ def configure_loader_modules(
 def guarded(known: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Callable[[], State]:
     """The first state of every verb, over the usual organization."""
     known["acme"] = {"file": "/pillar/orgs/acme.sls", **orgs.built(orgs.org_file())}
-    monkeypatch.setattr(metis.atexit, "register", lambda function: None)
     return lambda: metis.guarded("guard")
 
 
@@ -265,12 +264,13 @@ def test_a_new_minion_fetches_the_modules_and_is_asked_again(
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (gone("missing"), ["h2 is not a minion of this master", "salt-key -a h2"]),
-        (gone("silent"), ["h2 does not answer", "salt-minion"]),
+        (gone("missing"), ["h2 is not a minion of this master", "id: of its salt-minion"]),
+        (gone("silent"), ["h2 does not answer, though 10.0.0.2 is up", "salt-minion"]),
+        (gone("cut off"), ["h2 answers, and knows no more", "was started again"]),
         (gone("late"), ["h2 still works on it after 120 s", "salt h2 saltutil.running"]),
         (returned("ERROR: the modules are not the master's"), ["h2 failed: ERROR: the modules"]),
     ],
-    ids=["missing", "silent", "late", "error"],
+    ids=["missing", "silent", "cut off", "late", "error"],
 )
 def test_a_host_that_does_not_answer_well_ends_the_verb(
     guarded: Callable[[], State],
@@ -505,7 +505,13 @@ def test_a_busy_host_is_told_of_now_and_then(
         (gone("missing"), "salt-key -a h1"),
         (gone("late"), "h1 still works on it after 900 s"),
         (returned(["Rendering SLS failed: x", "y"]), "h1: Rendering SLS failed: x; y"),
-        (returned("The minion function caused an exception"), "h1 failed: The minion function"),
+        (
+            returned(
+                "The minion function caused an exception: Traceback (most recent call last):\n"
+                '  File "minion.py", line 1, in a\n    b()\nOSError: No space left on device\n'
+            ),
+            "h1 failed: The minion function caused an exception: OSError: No space left",
+        ),
     ],
     ids=["silent", "nothing", "false", "missing", "late", "does not render", "exception"],
 )

@@ -84,7 +84,6 @@ def configure_loader_modules(
     }
     own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
     begun(functions, opts, tmp_path, monkeypatch)
-    monkeypatch.setattr(metis.atexit, "register", lambda function: None)
     pure |= dict.fromkeys((metis, metis_check, metis_findings, metis_network), own)
     return pure | dict.fromkeys((metis_run, metis_journal, metis_lock, metis_secrets), own)
 

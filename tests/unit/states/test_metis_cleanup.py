@@ -71,7 +71,6 @@ def configure_loader_modules(
     asked["metis"] = {"orgs": {"acme": {"file": "acme.sls"}}}
     own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
     begun(functions, opts, tmp_path, monkeypatch)
-    monkeypatch.setattr(metis.atexit, "register", lambda function: None)
     modules = (metis, metis_run, metis_cleanup, metis_secrets, metis_deployed)
     return pure | dict.fromkeys((*modules, metis_journal, metis_lock), own)
 

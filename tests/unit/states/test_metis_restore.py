@@ -119,7 +119,6 @@ def configure_loader_modules(
     asked["metis"] = {"orgs": {}}
     own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
     begun(functions, opts, tmp_path, monkeypatch)
-    monkeypatch.setattr(metis.atexit, "register", lambda function: None)
     modules = (metis, metis_restore, metis_run, metis_journal, metis_lock, metis_secrets)
     return pure | dict.fromkeys((*modules, *MODULES, metis_backup_master), own)
 

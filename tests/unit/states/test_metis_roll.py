@@ -130,7 +130,6 @@ def configure_loader_modules(
     # Runs of one second are in the order in which they began.
     numbers = itertools.count()
     monkeypatch.setattr(metis_journal.secrets, "token_hex", lambda size: f"{next(numbers):04}")
-    monkeypatch.setattr(metis.atexit, "register", lambda function: None)
     modules = (metis, metis_run, metis_roll, metis_secrets, metis_deployed, state_module)
     return pure | dict.fromkeys((*modules, metis_journal, metis_lock), own)
 

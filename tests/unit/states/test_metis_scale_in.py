@@ -107,7 +107,6 @@ def configure_loader_modules(
     }
     own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
     begun(functions, opts, tmp_path, monkeypatch)
-    monkeypatch.setattr(metis.atexit, "register", lambda function: None)
     modules = (metis, metis_run, metis_scale_in, metis_secrets, metis_deployed)
     return pure | dict.fromkeys((*modules, metis_journal, metis_lock), own)
 

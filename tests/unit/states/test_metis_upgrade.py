@@ -178,7 +178,6 @@ def configure_loader_modules(
     asked["metis"] = {"orgs": known}
     own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
     begun(functions, opts, tmp_path, monkeypatch)
-    monkeypatch.setattr(metis.atexit, "register", lambda function: None)
     opts["metis_store"] = str(tmp_path / "store")
     functions |= orgs.by_salts_name(metis_store)
     modules = (

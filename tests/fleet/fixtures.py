@@ -1,4 +1,4 @@
-"""One lab for all tests of this folder, deployed once."""
+"""One lab for the tests of fleet/ and faults/, deployed once."""
 
 import subprocess
 from pathlib import Path
@@ -14,8 +14,9 @@ ORG_FILE = Path(__file__).with_name("fleet.sls")
 
 @pytest.fixture(scope="session")
 def lab() -> Lab:
+    """The hosts of fleet.sls and their master."""
     if not network.inside("test"):
-        pytest.fail("the fleet is in a network of its own: run ./lab test tests/fleet")
+        pytest.fail("the fleet is in a network of its own: run ./lab test")
     fleet = Lab("test", ORG_FILE)
     fleet.up()
     return fleet
@@ -24,6 +25,7 @@ def lab() -> Lab:
 
 @pytest.fixture(scope="session")
 def first_deploy(lab: Lab) -> subprocess.CompletedProcess[str]:
+    """How the first deploy ended."""
     return Organization(lab).verb("deploy", check=False)
 
 
