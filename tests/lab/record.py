@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tests.lab import systems
 from tests.lab.errors import LabError
 from tests.lab.host import RUN, Host
 from tests.lab.nodes import MASTER
@@ -62,7 +63,8 @@ def load(lab: str) -> Record | None:
             name=entry["name"],
             address=entry["address"],
             roles=tuple(entry["roles"]),
-            system=entry["system"],
+            # A lab that was begun before there was a choice.
+            system=entry.get("system", systems.DEFAULT.name),
             binds=tuple((source, point) for source, point in entry["binds"]),
         )
         for entry in data["hosts"]

@@ -1,3 +1,4 @@
+import json
 import subprocess
 from pathlib import Path
 
@@ -116,6 +117,18 @@ def test_a_record_is_read_as_it_was_written() -> None:
     assert record.require(LAB).master == hosts[0]
     with pytest.raises(LabError, match="its hosts: master, one"):
         written.host("three")
+
+
+def test_a_lab_of_an_older_repository_can_be_taken_down() -> None:
+    hosts = (_host(MASTER.name, MASTER.address),)
+    record.save(LAB, record.Record(("/orgs/acme.sls",), True, hosts))
+    file = record.RUN / LAB / "lab.json"
+    known = json.loads(file.read_text())
+    del known["hosts"][0]["system"]
+    file.write_text(json.dumps(known))
+    found = record.load(LAB)
+    assert found
+    assert found.hosts == hosts
 
 
 def test_a_lab_that_is_down_says_how_to_get_it_up() -> None:
