@@ -11,7 +11,6 @@ Runs on the master.
 
 import logging
 import socket
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -133,27 +132,9 @@ def _require_master() -> None:
         with socket.create_connection((__opts__["interface"], port), _KNOCK):
             pass
     except OSError as err:
-        _expect_no_master()
         raise salt.exceptions.CommandExecutionError(
             f"the Salt master does not run, or not on port {port}: systemctl status salt-master"
         ) from err
-
-
-def _expect_no_master() -> None:
-    """
-    Have salt-run end without a traceback where it cannot hand its result to the master that it
-    began with.
-    """
-    usual = sys.excepthook
-
-    def told(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        if isinstance(error, OSError):
-            words = "salt-run cannot tell the master how this ended: salt-run metis.report has it"
-            print(words, file=sys.stderr, flush=True)
-        else:
-            usual(kind, error, trace)
-
-    sys.excepthook = told
 
 
 def _publish(client: Any, hosts: list[str], fun: str, kwarg: dict[str, Any]) -> dict[str, Any]:

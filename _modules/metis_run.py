@@ -190,7 +190,7 @@ def _end(result: str, reason: str) -> None:
 def heed_signals() -> None:
     """
     Have an interrupt from the terminal end this run in order. Salt itself would end it with a
-    traceback.
+    traceback, and so it does where the master is gone that it hands its result to.
     """
     if threading.current_thread() is not threading.main_thread():
         # As where another program runs an orchestration; its signals are its own.
@@ -198,6 +198,16 @@ def heed_signals() -> None:
     own = contextvars.copy_context()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: own.run(_interrupted, number))
+    usual = sys.excepthook
+
+    def told(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if not isinstance(error, OSError):
+            usual(kind, error, trace)
+            return
+        words = "salt-run cannot tell the master how this ended: salt-run metis.report has it"
+        print(words, file=sys.stderr, flush=True)
+
+    sys.excepthook = told
 
 
 def _interrupted(number: int) -> None:

@@ -207,6 +207,8 @@ class Running:
             yield
         finally:
             self.signal(signal.SIGCONT)
+            # nsenter stops with what it runs.
+            self._process.send_signal(signal.SIGCONT)
 
     def ended(self) -> Ended:
         """Wait for its end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -195,6 +196,8 @@ def test_a_signal_ends_a_run_in_order(
     codes: list[int] = []
     monkeypatch.setattr(metis_run.signal, "signal", handlers.__setitem__)
     monkeypatch.setattr(metis_run.os, "_exit", codes.append)
+    unusual: list[BaseException] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: unusual.append(error))
     metis_run.heed_signals()
     handlers[signal.SIGINT](signal.SIGINT, None)
     assert codes == [130]
@@ -202,6 +205,12 @@ def test_a_signal_ends_a_run_in_order(
     assert metis_lock.holder("acme") is None
     assert "salt-run state.orchestrate metis.deploy" in capsys.readouterr().err
     assert signal.SIGTERM in handlers
+    # Salt cannot hand its result to a master that is gone, and would end with a traceback.
+    other = KeyError()
+    sys.excepthook(BrokenPipeError, BrokenPipeError(), None)
+    assert "salt-run metis.report has it" in capsys.readouterr().err
+    sys.excepthook(KeyError, other, None)
+    assert unusual == [other]
 
 
 def test_signals_are_left_to_a_program_that_runs_verbs_in_threads() -> None:
