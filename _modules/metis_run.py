@@ -237,12 +237,26 @@ def _with_reason(ret: State) -> State:
     return ret | {"reason": reason, "comment": "\n".join(lines)}
 
 
-def _tried(function: Callable[..., State], name: str, words: list[Any], options: Any) -> State:
+class _LockLostError(Exception):
+    """Nothing that a phase does about what goes wrong on hosts."""
+
+
+def hold() -> None:
+    """
+    Go no further where the lock was taken from this run meanwhile: what hangs may come back, while
+    another verb is at work. It ends the phase.
+    """
     run = now()
+    if run["lock"] is not None and not __salt__["metis_lock.is_ours"](run["org"], run["lock"]):
+        raise _LockLostError("the lock was taken from this run by metis.unlock")
+
+
+def _tried(function: Callable[..., State], name: str, words: list[Any], options: Any) -> State:
     try:
-        if run["lock"] is not None and not __salt__["metis_lock.is_ours"](run["org"], run["lock"]):
-            return fail(state(name), ["the lock was taken from this run by metis.unlock"], "locked")
+        hold()
         return function(name, *words, **options)
+    except _LockLostError as err:
+        return fail(state(name), [str(err)], "locked")
     except salt.exceptions.SaltException as err:
         return fail(state(name), [str(err)])
     except Exception as err:
@@ -362,9 +376,14 @@ def problems(answers: dict[str, Any], timeout: float, kind: tuple[type, ...]) ->
             now()["missing"].append(host)
             note("host", host=host, answer=answer["answer"])
             found.append(f"{host} {why[host].format(timeout=timeout)}")
-        elif not isinstance(answer["return"], kind):
+        elif not isinstance(answer["return"], kind) or _is_error(answer):
             found.append(f"{host} failed: {_said(answer['return'])}")
     return found
+
+
+def _is_error(answer: dict[str, Any]) -> bool:
+    """An exception on a minion is a text too, and only the code tells it from a good answer."""
+    return bool(answer["retcode"]) and isinstance(answer["return"], str)
 
 
 def _said(text: Any) -> str:
@@ -446,6 +465,7 @@ def apply(
 
     Returns problems, and host to the states that changed.
     """
+    hold()
     test = __opts__["test"] if test is None else test
     own: dict[str, list[str]] = {host: [] for host in hosts}
     for instance in __context__["metis"]["instances"]:

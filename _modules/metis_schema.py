@@ -284,7 +284,7 @@ def _release(database: str, release: str, dumped: str) -> str:
     return f"START TRANSACTION;\n{forget}{row}COMMIT"
 
 
-def retreat(database: str, release: str, back_to: str, unit: str) -> str:
+def retreat(database: str, release: str, back_to: str, unit: str, **kwargs: Any) -> str:
     """
     Undo what ``advance`` did for a release whose program does not run: the dump from before is read
     back where the schema was changed. Where it was not, the data stays as it is.
@@ -308,6 +308,7 @@ def retreat(database: str, release: str, back_to: str, unit: str) -> str:
 
         salt demo2 metis_schema.retreat metis_admin 0.3.1 0.3.0 metis-admin.service
     """
+    __salt__["metis_host.alone"]("metis_schema.retreat", kwargs.get("__pub_jid"))
     known = seen(database)
     if known is None:
         return ""

@@ -161,20 +161,22 @@ def _restarted_before() -> dict[str, float]:
     """When instances were started by the restart that is gone on with; nothing where it ended."""
     run = __salt__["metis_run.now"]()
     asked = __salt__["metis_verb.given"](__pillar__)
-    earlier = (
-        known
-        for known in __salt__["metis_journal.runs"](run["org"])
-        if known["verb"] == "restart" and not known["test"] and known["run"] != run["id"]
-    )
-    last = next(earlier, None)
-    if not last or last["result"] == "done" or last["asked"] != asked:
-        return {}
-    entries = __salt__["metis_journal.read"](last["run"], run["org"])
-    ended = datetime.datetime.fromisoformat(entries[-1]["time"])
-    if datetime.datetime.now(datetime.UTC) - ended > _SAME:
-        return {}
-    __salt__["metis_run.say"](f"going on with the restart of run {last['run']}, which did not end")
-    return {e["instance"]: e["since"] for e in entries if e["event"] == "restarted"}
+    for known in __salt__["metis_journal.runs"](run["org"]):
+        if known["verb"] != "restart" or known["test"] or known["run"] == run["id"]:
+            continue
+        if known["result"] == "done" or known["asked"] != asked:
+            return {}
+        entries = __salt__["metis_journal.read"](known["run"], run["org"])
+        ended = datetime.datetime.fromisoformat(entries[-1]["time"])
+        if datetime.datetime.now(datetime.UTC) - ended > _SAME:
+            return {}
+        # One that came to no instance, as it was locked out, is no end of those before it.
+        found = {e["instance"]: e["since"] for e in entries if e["event"] == "restarted"}
+        if found:
+            which = f"the restart of run {known['run']}, which did not end"
+            __salt__["metis_run.say"](f"going on with {which}")
+            return found
+    return {}
 
 
 def _without_agent(restarted: dict[str, Any]) -> str:

@@ -304,6 +304,9 @@ def _switch(instance: Instance, timeout: float) -> list[str]:
         __salt__["metis_run.say"](f"  {problem.splitlines()[0]}")
     if not before:
         return [*problems, f"nothing is known of what {identity} ran before"]
+    if instance["host"] in run["missing"]:
+        # It may be in the middle of it, and of a change of the schema.
+        return [*problems, f"{identity} was not switched back, as its host may be at work still"]
     return problems + _switched_back(instance, before, timeout)
 
 

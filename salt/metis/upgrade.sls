@@ -37,6 +37,8 @@ carrier is switched:
 admin is switched:
   metis_upgrade.switched:
     - roles: [admin]
+    # Its database is dumped, and its schema changed, each of which may take an hour.
+    - timeout: 8100
     - failhard: True
 
 data and compute are switched:

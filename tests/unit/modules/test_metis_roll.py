@@ -23,6 +23,8 @@ def configure_loader_modules(fleet: Fleet) -> dict[ModuleType, dict[str, Any]]:
     pure = orgs.wired()
     functions = next(iter(pure.values()))["__salt__"]
     functions |= orgs.by_salts_name(metis_run) | {"metis_fleet.run": fleet.function}
+    functions["metis_fleet.up"] = lambda addresses: dict.fromkeys(addresses, True)
+    functions["metis_fleet.refused_keys"] = dict
     own = {"__salt__": functions, "__opts__": {"test": False}, "__context__": {}}
     return pure | dict.fromkeys((metis_roll, metis_run), own)
 

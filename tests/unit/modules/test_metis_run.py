@@ -238,6 +238,29 @@ def test_a_run_that_lost_its_lock_goes_no_further(run: metis_run.Run) -> None:
     assert (done["result"], done["reason"]) == (False, "locked")
 
 
+def test_a_run_that_lost_its_lock_tells_hosts_nothing_more(run: metis_run.Run) -> None:
+    def phase(name: str) -> State:
+        metis_lock.forget("acme")
+        try:
+            metis_run.apply(["h1"], "running", ["consul"], 60)
+        except CommandExecutionError as err:
+            # As where what goes wrong on a host is undone.
+            return metis_run.fail(metis_run.state(name), [str(err)])
+        return _good(name)
+
+    done = _phase(phase)
+    assert (done["result"], done["reason"]) == (False, "locked")
+
+
+def test_an_exception_on_a_host_is_no_answer_even_where_a_text_is_wanted(
+    run: metis_run.Run,
+) -> None:
+    error = {"answer": "returned", "retcode": 1, "return": "ERROR: the dump is not there"}
+    (told,) = metis_run.problems({"h1": error}, 60, (str,))
+    assert told == "h1 failed: ERROR: the dump is not there"
+    assert metis_run.problems({"h1": error | {"retcode": 0, "return": "a dump"}}, 60, (str,)) == []
+
+
 def test_the_lock_of_a_run_that_was_cut_off_is_taken_over_and_that_is_said(
     run: metis_run.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,7 @@ from unittest.mock import Mock, create_autospec
 import pytest
 from salt.exceptions import CommandExecutionError
 
-from _modules import metis_schema, metis_unit
+from _modules import metis_host, metis_schema, metis_unit
 from tests.unit.mariadb import NAME, MariaDB
 
 
@@ -26,11 +26,19 @@ def act() -> Any:
 
 
 @pytest.fixture
-def configure_loader_modules(server: MariaDB, act: Mock) -> dict[ModuleType, dict[str, Any]]:
+def alone() -> Any:
+    return create_autospec(metis_host.alone)
+
+
+@pytest.fixture
+def configure_loader_modules(
+    server: MariaDB, act: Mock, alone: Mock
+) -> dict[ModuleType, dict[str, Any]]:
     functions = {
         "metis_mysql.ask": server.ask,
         "cmd.run_all": server.run_all,
         "metis_unit.act": act,
+        "metis_host.alone": alone,
     }
     return {metis_schema: {"__salt__": functions}}
 
@@ -166,3 +174,11 @@ def test_a_dump_that_is_gone_is_said_before_anything_is_dropped(server: MariaDB)
 def test_names_are_no_statements(odd: str) -> None:
     with pytest.raises(CommandExecutionError, match="is no name"):
         metis_schema.birth(NAME, odd, [])
+
+
+def test_nothing_is_undone_beside_another_job(server: MariaDB, act: Mock, alone: Mock) -> None:
+    alone.side_effect = CommandExecutionError("another run is at work on this host")
+    with pytest.raises(CommandExecutionError, match="another run is at work"):
+        metis_schema.retreat(NAME, "2", "1", "metis-admin.service", __pub_jid="7")
+    alone.assert_called_once_with("metis_schema.retreat", "7")
+    act.assert_not_called()

@@ -292,6 +292,10 @@ def test_the_same_restart_goes_on_where_it_failed(
     hosts.found["consul@h1"]["since"] = 3000.0
     hosts.found["consul@h2"]["since"] = 3500.0
     del hosts.answers["h3", "metis_instance.restart"], hosts.answers["h2", "metis_instance.restart"]
+    # One that came to nothing between the two is no end of the first.
+    hosts.on("h4", "metis_host.ready", gone("silent"))
+    assert metis.guarded("guard")["result"] is False
+    del hosts.answers["h4", "metis_host.ready"]
     hosts.jobs.clear()
     done = _restart()
     assert hosts.restarted()[:2] == ["consul@h2", "consul@h3"]

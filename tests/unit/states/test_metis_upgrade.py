@@ -320,14 +320,27 @@ def test_a_failed_state_of_the_host_is_told_too(hosts: Hosts) -> None:
 
 @pytest.mark.usefixtures("deployed")
 def test_one_that_cannot_be_switched_back_is_told(hosts: Hosts) -> None:
-    hosts.broken |= {("carrier@h1", NEW)}
-    hosts.on("h1", "metis_host.reach", states(), *[_at("h1", NEW, "consul@h1")], gone("silent"))
+    down = states(instances=[instance("carrier@h1", healthy=False, cause="it is critical")])
+    servers = _at("h1", NEW, "consul@h1")
+    hosts.on("h1", "metis_host.reach", states(), servers, down, gone("silent"))
     done = _verb()
     words = done[-1]["comment"]
+    assert "it is critical" in words
     assert "h1 does not answer" in words
     assert "switching carrier@h1 back to 0.3.0 failed too, it may be down" in words
     # The record says what it shall be.
     assert _record()["carrier@h1"] == OLD
+
+
+@pytest.mark.usefixtures("deployed")
+def test_one_whose_host_is_silent_is_not_switched_back_under_its_hands(hosts: Hosts) -> None:
+    hosts.on("h2", "metis_host.reach", states(), *[_at("h2", NEW, "consul@h2")], gone("late"))
+    done = _verb()
+    assert done[-1]["reason"] == "hosts-missing"
+    assert "admin@h2 was not switched back, as its host may be at work still" in done[-1]["comment"]
+    assert [fun for fun, _, _ in hosts.jobs if fun == "metis_schema.retreat"] == []
+    # The same command goes on with it.
+    assert _record()["admin@h2"] == NEW
 
 
 def _at(host: str, release: str, *names: str) -> Answer:
