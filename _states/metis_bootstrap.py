@@ -124,6 +124,7 @@ def installed(name: str) -> State:
                 "made ready then"
             )
         # What is not there yet cannot be asked what would change on it.
+        run["hosts"] = known["old"]
         run["instances"] = [i for i in run["instances"] if i["host"] not in new]
         told = f"{', '.join(new)} would become minions"
         changes = {host: [what] for host in new}

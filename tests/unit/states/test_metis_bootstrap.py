@@ -95,6 +95,7 @@ def configure_loader_modules(
 def begun(configure_loader_modules: Any) -> Any:
     metis_run.begin("bootstrap", ["reachable", "installed", "the last"])
     run = metis_run.now()
+    run["hosts"] = list(HOSTS)
     run["instances"] = [{"host": host, "id": f"consul@{host}"} for host in HOSTS]
     run["topology"] = {"hosts": HOSTS, "store": {"address": None}}
     return run
@@ -197,6 +198,7 @@ def test_a_dry_run_says_who_would_become_a_minion_and_installs_nothing(
     assert (site.installed, site.kept) == ([], False)
     assert "acme2: would get salt-minion 3008.3" in capsys.readouterr().err
     # The phases that follow ask minions only.
+    assert begun["hosts"] == ["acme1"]
     assert [instance["host"] for instance in begun["instances"]] == ["acme1"]
 
 
