@@ -184,12 +184,27 @@ def allowed(name: str) -> State:
             how = f'"confirm": "{run["org"]}" in the pillar has it replaced by the backup\'s'
             return __salt__["metis_run.fail"](ret, [*lost, how], "invalid-input")
         ret["comment"] = f"replaced is what was confirmed: {'; '.join(lost)}"
-    if not __opts__["test"]:
-        parts = sorted({*agreed, *run["hosts_of"]})
-        record = {"backup": run["backup_id"], "parts": parts, "since": int(time.time())}
-        __salt__["metis_backup_master.keep_begun"](run["org"], record)
+    run["agreed"] = sorted({*agreed, *run["hosts_of"]})
     __salt__["metis_run.say"](ret["comment"])
     return ret
+
+
+@_phase
+def begun(name: str) -> State:
+    """
+    It is on record which restore begins, so that it goes on where it is cut off: what hosts have
+    from here on is its own doing.
+
+    name
+        What the state is called.
+    """
+    ret = __salt__["metis_run.state"](name)
+    run = __salt__["metis_run.now"]()
+    if __opts__["test"]:
+        return ret | {"comment": "looked at after a real run only"}
+    record = {"backup": run["backup_id"], "parts": run["agreed"], "since": int(time.time())}
+    __salt__["metis_backup_master.keep_begun"](run["org"], record)
+    return ret | {"comment": f"the same command goes on with it: {', '.join(run['agreed'])}"}
 
 
 @_phase

@@ -59,7 +59,8 @@ def _command(verb: str, **asked: str) -> str:
 def recorded(name: str) -> State:
     """
     The record says where every instance is, so that it can be taken out once the organization's
-    file does not have it any more. What is so already is told and left as it is.
+    file does not have it any more. What is so already is told and left as it is. A restore that was
+    cut off does not go on after this without being confirmed: what hosts have is in use.
 
     name
         What the state is called.
@@ -76,8 +77,10 @@ def recorded(name: str) -> State:
         key: {"old": "recorded otherwise" if key in known else None, "new": "recorded"}
         for key in new
     }
-    if new and not __opts__["test"]:
-        __salt__["metis_deployed.note"](run["org"], new)
+    if not __opts__["test"]:
+        __salt__["metis_secrets.forget"](run["org"], "restoring")
+        if new:
+            __salt__["metis_deployed.note"](run["org"], new)
     ret["comment"] = f"{len(traces)} instances are recorded"
     if topology["leaving"]:
         names = ", ".join(instance["id"] for instance in topology["leaving"])

@@ -31,6 +31,10 @@ The store is served:
   metis.served:
     - failhard: True
 
+It is on record that this restore begins:
+  metis_restore.begun:
+    - failhard: True
+
 carrier has its identity again:
   metis_restore.brought_back:
     - part: p2p.key

@@ -161,6 +161,8 @@ def _looked() -> list[State]:
 def _restore() -> list[State]:
     """The phases of the verb that bring something back, to the first failure."""
     done = _looked()
+    if done[-1]["result"] is not False:
+        done.append(metis_restore.begun("begun"))
     for part in ("p2p.key", "consul.snapshot", "database.sql.gz"):
         if done[-1]["result"] is not False:
             done.append(metis_restore.brought_back(part, part))
@@ -211,7 +213,7 @@ def test_the_same_identity_is_left_alone(hosts: Hosts) -> None:
     hosts.there["h1"] = {"p2p.key": OURS}
     done = _restore()
     assert done[-1]["result"] is True
-    assert done[3]["changes"] == {}
+    assert done[4]["changes"] == {}
     assert [part for _, part, _ in hosts.took] == ["consul.snapshot", "database.sql.gz"]
 
 
@@ -253,16 +255,32 @@ def test_a_restore_that_was_cut_off_goes_on_without_another_word(
     assert _restore()[-1]["reason"] == "invalid-input"
 
 
-def test_what_was_begun_is_no_word_for_another_part(hosts: Hosts, asked: dict[str, Any]) -> None:
-    asked["roles"] = "carrier"
+def test_a_restore_that_ended_before_it_began_on_hosts_is_no_word(
+    hosts: Hosts, asked: dict[str, Any]
+) -> None:
+    # The phase after these looks whether hosts are fit for it.
     assert _looked()[-1]["result"] is True
+    hosts.there = {"h1": {"p2p.key": "cd" * 32}, "h2": {"database.sql.gz": ""}}
+    assert _looked()[-1]["reason"] == "invalid-input"
+    asked["confirm"] = "acme"
+    assert _looked()[-1]["result"] is True
+    del asked["confirm"]
+    assert _looked()[-1]["reason"] == "invalid-input"
+
+
+def test_what_was_begun_is_no_word_for_another_part(hosts: Hosts, asked: dict[str, Any]) -> None:
+    hosts.down["h1"] = gone("silent")
+    asked["roles"] = "carrier"
+    assert _restore()[-1]["reason"] == "hosts-missing"
+    assert metis_backup_master.begun("acme")["parts"] == ["p2p.key"]
     del asked["roles"]
     hosts.there["h2"] = {"database.sql.gz": ""}
     assert problems(_looked()[-1])[0] == "h2 has admin's database"
 
 
 def test_a_restore_that_was_begun_long_ago_is_confirmed_anew(hosts: Hosts) -> None:
-    assert _looked()[-1]["result"] is True
+    hosts.down["h2"] = gone("silent")
+    assert _restore()[-1]["reason"] == "hosts-missing"
     record = metis_backup_master.begun("acme")
     metis_backup_master.keep_begun("acme", record | {"since": record["since"] - 90_000})
     hosts.there["h2"] = {"database.sql.gz": ""}
@@ -281,8 +299,8 @@ def test_a_dry_run_says_what_would_come_back_and_touches_nothing(
 ) -> None:
     opts["test"] = True
     done = _restore()
-    assert [state["result"] for state in done[3:6]] == [None, None, None]
-    assert done[5]["changes"] == {
+    assert [state["result"] for state in done[4:7]] == [None, None, None]
+    assert done[6]["changes"] == {
         "h2": {"database.sql.gz": {"old": None, "new": "of 2026-11-25T14:00:00Z"}}
     }
     assert hosts.acted(TAKE) == []

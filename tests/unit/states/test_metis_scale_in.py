@@ -11,6 +11,7 @@ from unittest.mock import create_autospec
 import pytest
 
 from _modules import (
+    metis_backup_master,
     metis_deployed,
     metis_host,
     metis_journal,
@@ -107,7 +108,7 @@ def configure_loader_modules(
     }
     own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
     begun(functions, opts, tmp_path, monkeypatch)
-    modules = (metis, metis_run, metis_scale_in, metis_secrets, metis_deployed)
+    modules = (metis, metis_run, metis_scale_in, metis_secrets, metis_deployed, metis_backup_master)
     return pure | dict.fromkeys((*modules, metis_journal, metis_lock), own)
 
 
@@ -174,6 +175,20 @@ def test_a_deploy_records_every_instance_once(
     assert len(_on_record()) == 9
     again = _recorded()
     assert (again["result"], again["changes"]) == (True, {})
+
+
+def test_a_deploy_ends_what_was_agreed_for_a_restore_that_was_cut_off(
+    wants: Callable[..., Any], opts: dict[str, Any]
+) -> None:
+    wants({})
+    record = {"backup": "ab", "parts": ["p2p.key"], "since": 0}
+    metis_backup_master.keep_begun("acme", record)
+    opts["test"] = True
+    _recorded()
+    assert metis_backup_master.begun("acme") == record
+    opts["test"] = False
+    _recorded()
+    assert metis_backup_master.begun("acme") == {}
 
 
 def test_the_record_has_no_secret(wants: Callable[..., Any], tmp_path: Path) -> None:
