@@ -28,7 +28,7 @@ ORDER = [["data", "compute"], ["ice_via"], ["admin"], ["carrier"], ["consul"]]
 # What h4 has without one of its data instances, and with none of its own any more.
 LESS = {"h4": ["data", "compute"]}
 ONE_SERVER = {"h2": ["admin"], "h3": ["ice_via"]}
-KEYS = ["instances", "keep", "drain", "lost"]
+KEYS = ["instances", "keep", "drain", "lost", "confirm"]
 
 
 class Hosts(Fleet):
@@ -269,11 +269,67 @@ def test_only_what_is_named_is_taken_out(
 
 
 @pytest.mark.parametrize(
+    ("moved", "identity", "part", "other"),
+    [
+        (
+            {"h1": ["consul"], "h4": ["data", "compute", "carrier"]},
+            "carrier@h1",
+            "data",
+            "database",
+        ),
+        ({"h2": ["consul"], "h4": ["data", "compute", "admin"]}, "admin@h2", "database", "data"),
+    ],
+)
+def test_what_cannot_be_had_again_is_kept_or_its_loss_confirmed(
+    wants: Callable[..., Any],
+    deployed: None,
+    hosts: Hosts,
+    asked: dict[str, Any],
+    opts: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    moved: dict[str, Any],
+    identity: str,
+    part: str,
+    other: str,
+) -> None:
+    wants(moved)
+    told = f"{identity} would be removed with"
+    for keep in ("", other):
+        asked["keep"] = keep
+        done = _scaled_in()
+        assert (done["result"], done["reason"]) == (False, "invalid-input")
+        assert told in done["comment"]
+        assert f"keep: {part}" in done["comment"]
+        assert "confirm: acme" in done["comment"]
+    assert hosts.left() == []
+    # A dry run tells it, and all else.
+    opts["test"] = True
+    capsys.readouterr()
+    assert _scaled_in()["result"] is not False
+    assert told in capsys.readouterr().err
+    opts["test"] = False
+    hosts.jobs.clear()
+    asked["keep"] = part
+    assert _scaled_in()["result"] is True
+    assert hosts.left() == [["data@h4:8701"], [identity]]
+
+
+def test_a_loss_that_is_confirmed_is_none(
+    wants: Callable[..., Any], deployed: None, hosts: Hosts, asked: dict[str, Any]
+) -> None:
+    wants({"h1": ["consul"], "h4": ["data", "data", "compute", "carrier"]})
+    asked["confirm"] = "acme"
+    assert _scaled_in()["result"] is True
+    assert hosts.left() == [["carrier@h1"]]
+
+
+@pytest.mark.parametrize(
     ("given", "wrong"),
     [
         ({"keep": "everything"}, "keep has everything, and what can be kept is data"),
         ({"drain": "soon"}, "drain is 'soon', and has to be seconds"),
         ({"drain": -1}, "drain is -1"),
+        ({"confirm": "other"}, "confirm is 'other', and the organization is acme"),
         ({"instances": "data@h4:8700"}, "data@h4:8700 is wanted"),
         ({"lost": "h4"}, "h4 has wanted instances, and is said to be lost"),
     ],
