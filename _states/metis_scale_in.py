@@ -10,6 +10,7 @@ the same command goes on where a run was cut off.
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -298,7 +299,7 @@ def _take_out(leaving: list[Instance]) -> dict[str, Any]:
         hosts,
         "left",
         roles,
-        run["drain"] + _REMOVE,
+        run["drain"] * _waits(leaving) + _REMOVE,
         only=[instance["id"] for instance in leaving],
         keep=run["keep"],
         drain=run["drain"],
@@ -309,6 +310,12 @@ def _take_out(leaving: list[Instance]) -> dict[str, Any]:
             _forget(instance)
     lost = {i["id"]: ["its host is lost"] for i in leaving if i["host"] in run["lost"]}
     return changes | lost
+
+
+def _waits(leaving: list[Instance]) -> int:
+    """How often the host with the most fighters waits for tasks, one fighter after the other."""
+    fighters = Counter(i["host"] for i in leaving if i["role"] in ("data", "compute"))
+    return max(fighters.values(), default=0)
 
 
 def _forget(instance: Instance) -> None:

@@ -234,6 +234,18 @@ def test_an_instance_is_taken_out_and_dropped_from_the_record(
     assert len(_on_record()) == 8
 
 
+def test_a_host_has_time_for_the_tasks_of_all_its_fighters(
+    wants: Callable[..., Any], deployed: None, hosts: Hosts, asked: dict[str, Any]
+) -> None:
+    # One after the other, each for as long as it takes.
+    wants(ONE_SERVER | {"h4": ["compute"], "h5": ["data"]})
+    asked["drain"] = 3600
+    assert _scaled_in()["result"] is True
+    called = [call.args for call in hosts.function.call_args_list]
+    timeouts = [args[3] for args in called if args[1] == "metis_host.reach"]
+    assert timeouts == [2 * 3600 + 600, 600, 600]
+
+
 def test_a_dry_run_tells_and_drops_nothing(
     wants: Callable[..., Any], deployed: None, hosts: Hosts, opts: dict[str, Any]
 ) -> None:
