@@ -17,6 +17,8 @@ _PAUSE = 0.5
 # Days before its end from which on a certificate is worth a word: a deploy renews those of the
 # organization's own authority long before.
 _ENDING = 30
+# What an organization has once, and cannot have again: what to keep of it.
+_PRECIOUS = {"carrier": "data", "admin": "database"}
 
 
 def _version(pid: int) -> str | None:
@@ -155,6 +157,8 @@ def _leaving(seen: dict[str, Any]) -> list[dict[str, Any]]:
         own = [units[unit] for unit in instance["units"]]
         registered = _registrations(instance["agent"])[0] if instance["service"] else {}
         cause = "deployed, and not wanted any more: metis.scale_in takes it out"
+        if instance["role"] in _PRECIOUS:
+            cause += f", with keep: {_PRECIOUS[instance['role']]} or confirm: {seen['org']}"
         found.append(
             {
                 "id": instance["id"],

@@ -18,7 +18,7 @@ _OTHERS = {
     "recipient": "metis.backup",
     "from": "metis.restore",
     "keyring": "metis.backup and metis.restore",
-    "confirm": "metis.cleanup and metis.restore",
+    "confirm": "metis.cleanup, metis.restore and metis.scale_in",
     "keep": "metis.cleanup and metis.scale_in",
     "forget_identity": "metis.cleanup",
     "ssh": "metis.bootstrap",

@@ -10,6 +10,7 @@ the same command goes on where a run was cut off.
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,8 @@ _QUORUM = 60
 _DRAIN = 60
 # What an organization has one of, and what it knows does not move by itself.
 _SINGLE = ("carrier", "admin")
+# What is lost for good with one of these: the part to keep, and what it has.
+_PRECIOUS = {"carrier": ("data", "the node's identity"), "admin": ("database", "its database")}
 
 
 def _phase(function: Callable[..., State]) -> Callable[..., State]:
@@ -104,8 +107,8 @@ def _elsewhere(instance: Instance, leaving: list[Instance]) -> list[str]:
 @_phase
 def prepared(name: str) -> State:
     """
-    What is asked for can be taken out: consul keeps a quorum, nobody uses an agent that leaves, and
-    a host that is said to be lost is.
+    What is asked for can be taken out: consul keeps a quorum, nobody uses an agent that leaves, a
+    host that is said to be lost is, and what cannot be had again is kept, or its loss confirmed.
 
     name
         What the state is called.
@@ -119,6 +122,10 @@ def prepared(name: str) -> State:
         ret["comment"] = "nothing to do: nothing is deployed that is not wanted"
         __salt__["metis_run.say"](ret["comment"])
         return ret
+    if (losses := _unconfirmed()) and not __opts__["test"]:
+        return __salt__["metis_run.fail"](ret, losses, reason="invalid-input")
+    for loss in losses:
+        __salt__["metis_run.say"](loss)
     problems = _still_there(run["lost"])
     if any(instance["role"] == "consul" for instance in run["instances"]):
         problems += _consul_problems()
@@ -144,7 +151,27 @@ def _settings() -> tuple[list[str], int, list[str]]:
     if isinstance(drain, bool) or not str(drain).isdigit():
         wrong.append(f"drain is {drain!r}, and has to be seconds, such as 60, or 0 to not wait")
         drain = _DRAIN
+    confirm, org = __pillar__.get("confirm"), __salt__["metis_run.now"]()["org"]
+    if confirm is not None and str(confirm) != org:
+        wrong.append(f"confirm is {confirm!r}, and the organization is {org}")
     return keep, int(drain), wrong
+
+
+def _unconfirmed() -> list[str]:
+    """What would be lost for good, and is neither kept nor confirmed."""
+    run = __salt__["metis_run.now"]()
+    if __pillar__.get("confirm") is not None:
+        return []
+    losses = []
+    for instance in run["instances"]:
+        part, what = _PRECIOUS.get(instance["role"], (None, ""))
+        # A lost host has on its disk what it has.
+        if part and part not in run["keep"] and instance["host"] not in run["lost"]:
+            losses.append(
+                f"{instance['id']} would be removed with {what}: keep: {part} leaves that on its "
+                f"host, confirm: {run['org']} lets it go for good"
+            )
+    return losses
 
 
 def _still_there(lost: list[str]) -> list[str]:
@@ -275,7 +302,7 @@ def _take_out(leaving: list[Instance]) -> dict[str, Any]:
         hosts,
         "left",
         roles,
-        run["drain"] + _REMOVE,
+        run["drain"] * _waits(leaving) + _REMOVE,
         only=[instance["id"] for instance in leaving],
         keep=run["keep"],
         drain=run["drain"],
@@ -286,6 +313,12 @@ def _take_out(leaving: list[Instance]) -> dict[str, Any]:
             _forget(instance)
     lost = {i["id"]: ["its host is lost"] for i in leaving if i["host"] in run["lost"]}
     return changes | lost
+
+
+def _waits(leaving: list[Instance]) -> int:
+    """How often the host with the most fighters waits for tasks, one fighter after the other."""
+    fighters = Counter(i["host"] for i in leaving if i["role"] in ("data", "compute"))
+    return max(fighters.values(), default=0)
 
 
 def _forget(instance: Instance) -> None:

@@ -1,13 +1,13 @@
 # Takes out what is deployed and not in the organization's file any more: deregistered, its running
 # tasks waited for, stopped, removed. `hosts`, `roles` and `instances` name some of it; `keep` what
-# stays on the hosts; `drain` the seconds for tasks; `lost` hosts that are gone for good. Run again,
-# it goes on where it ended.
+# stays on the hosts; `drain` the seconds for tasks; `lost` hosts that are gone for good. carrier and
+# admin want their data and database kept, or `confirm`. Run again, it goes on where it ended.
 #
 #   salt-run state.orchestrate metis.scale_in pillar='{"org": "demo"}'
 The organization's file is valid and the hosts answer:
   metis.guarded:
     - leaving: True
-    - takes: [instances, keep, drain, lost]
+    - takes: [instances, keep, drain, lost, confirm]
     - failhard: True
 
 What is not wanted any more can be taken out:

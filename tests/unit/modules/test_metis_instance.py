@@ -473,6 +473,20 @@ def test_what_is_not_wanted_any_more_is_looked_at_where_it_is_asked_for(
     assert (found["state"], found["registration"]) == ("absent", "unknown")
 
 
+@pytest.mark.parametrize(
+    ("role", "host", "part"), [("carrier", "h1", "data"), ("admin", "h2", "database")]
+)
+def test_what_cannot_be_had_again_is_named_with_what_keeps_it(
+    on: Any, world: World, role: str, host: str, part: str
+) -> None:
+    on(host)
+    left = world.view["roles"].pop(role)
+    left["instances"][0] |= {"agent": world.view["agent"], "role": role}
+    world.view["leaving"] = {role: left}
+    (found,) = [i for i in metis_instance.status(leaving=True) if i["role"] == role]
+    assert found["cause"].endswith(f"takes it out, with keep: {part} or confirm: acme")
+
+
 def test_what_was_stopped_on_purpose_is_not_waited_for(on: Any) -> None:
     world = on("h4")
     stopped = Unit(masked=True)

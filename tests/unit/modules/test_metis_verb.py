@@ -167,7 +167,7 @@ def test_other_keys_of_the_master_s_pillar_are_no_business_of_a_verb(
 @pytest.mark.parametrize(
     ("given", "verbs"),
     [
-        ({"confirm": "acme"}, "metis.cleanup and metis.restore"),
+        ({"confirm": "acme"}, "metis.cleanup, metis.restore and metis.scale_in"),
         ({"keep": "data"}, "metis.cleanup and metis.scale_in"),
         ({"forget_identity": True}, "metis.cleanup"),
         ({"lost": "h4"}, "metis.scale_in"),

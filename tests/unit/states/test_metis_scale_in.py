@@ -29,7 +29,7 @@ ORDER = [["data", "compute"], ["ice_via"], ["admin"], ["carrier"], ["consul"]]
 # What h4 has without one of its data instances, and with none of its own any more.
 LESS = {"h4": ["data", "compute"]}
 ONE_SERVER = {"h2": ["admin"], "h3": ["ice_via"]}
-KEYS = ["instances", "keep", "drain", "lost"]
+KEYS = ["instances", "keep", "drain", "lost", "confirm"]
 
 
 class Hosts(Fleet):
@@ -249,6 +249,18 @@ def test_an_instance_is_taken_out_and_dropped_from_the_record(
     assert len(_on_record()) == 8
 
 
+def test_a_host_has_time_for_the_tasks_of_all_its_fighters(
+    wants: Callable[..., Any], deployed: None, hosts: Hosts, asked: dict[str, Any]
+) -> None:
+    # One after the other, each for as long as it takes.
+    wants(ONE_SERVER | {"h4": ["compute"], "h5": ["data"]})
+    asked["drain"] = 3600
+    assert _scaled_in()["result"] is True
+    called = [call.args for call in hosts.function.call_args_list]
+    timeouts = [args[3] for args in called if args[1] == "metis_host.reach"]
+    assert timeouts == [2 * 3600 + 600, 600, 600]
+
+
 def test_a_dry_run_tells_and_drops_nothing(
     wants: Callable[..., Any], deployed: None, hosts: Hosts, opts: dict[str, Any]
 ) -> None:
@@ -284,11 +296,67 @@ def test_only_what_is_named_is_taken_out(
 
 
 @pytest.mark.parametrize(
+    ("moved", "identity", "part", "other"),
+    [
+        (
+            {"h1": ["consul"], "h4": ["data", "compute", "carrier"]},
+            "carrier@h1",
+            "data",
+            "database",
+        ),
+        ({"h2": ["consul"], "h4": ["data", "compute", "admin"]}, "admin@h2", "database", "data"),
+    ],
+)
+def test_what_cannot_be_had_again_is_kept_or_its_loss_confirmed(
+    wants: Callable[..., Any],
+    deployed: None,
+    hosts: Hosts,
+    asked: dict[str, Any],
+    opts: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    moved: dict[str, Any],
+    identity: str,
+    part: str,
+    other: str,
+) -> None:
+    wants(moved)
+    told = f"{identity} would be removed with"
+    for keep in ("", other):
+        asked["keep"] = keep
+        done = _scaled_in()
+        assert (done["result"], done["reason"]) == (False, "invalid-input")
+        assert told in done["comment"]
+        assert f"keep: {part}" in done["comment"]
+        assert "confirm: acme" in done["comment"]
+    assert hosts.left() == []
+    # A dry run tells it, and all else.
+    opts["test"] = True
+    capsys.readouterr()
+    assert _scaled_in()["result"] is not False
+    assert told in capsys.readouterr().err
+    opts["test"] = False
+    hosts.jobs.clear()
+    asked["keep"] = part
+    assert _scaled_in()["result"] is True
+    assert hosts.left() == [["data@h4:8701"], [identity]]
+
+
+def test_a_loss_that_is_confirmed_is_none(
+    wants: Callable[..., Any], deployed: None, hosts: Hosts, asked: dict[str, Any]
+) -> None:
+    wants({"h1": ["consul"], "h4": ["data", "data", "compute", "carrier"]})
+    asked["confirm"] = "acme"
+    assert _scaled_in()["result"] is True
+    assert hosts.left() == [["carrier@h1"]]
+
+
+@pytest.mark.parametrize(
     ("given", "wrong"),
     [
         ({"keep": "everything"}, "keep has everything, and what can be kept is data"),
         ({"drain": "soon"}, "drain is 'soon', and has to be seconds"),
         ({"drain": -1}, "drain is -1"),
+        ({"confirm": "other"}, "confirm is 'other', and the organization is acme"),
         ({"instances": "data@h4:8700"}, "data@h4:8700 is wanted"),
         ({"lost": "h4"}, "h4 has wanted instances, and is said to be lost"),
     ],
