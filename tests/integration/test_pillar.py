@@ -47,14 +47,15 @@ def test_a_minion_of_no_organization_gets_nothing(site: Site) -> None:
 def test_the_file_server_has_states_and_modules_only(site: Site) -> None:
     listed = set(site.salt("one", "cp.list_master"))
     tops = {name.partition("/")[0] for name in listed}
-    assert tops == {"_modules", "_states", "metis", "roles", "store", "top.sls"}
+    assert tops == {"_modules", "_states", "metis", "minion", "roles", "store", "top.sls"}
+    folders = ("metis", "minion", "roles", "store")
     present = {
         str(file.relative_to(REPOSITORY / "salt"))
-        for folder in ("metis", "roles", "store")
+        for folder in folders
         for file in (REPOSITORY / "salt" / folder).rglob("*")
         if file.is_file()
     }
-    assert {name for name in listed if name.startswith(("metis/", "roles/", "store/"))} == present
+    assert {name for name in listed if name.partition("/")[0] in folders} == present
 
 
 @pytest.mark.parametrize(
