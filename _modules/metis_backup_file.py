@@ -116,15 +116,30 @@ def write(
                 _pack(clear, manifest | {"format": _FORMAT}, sources)
             with open(draft, "rb") as whole:
                 os.fsync(whole.fileno())
-            # Unlike a renaming, this never takes the place of what was written meanwhile.
-            os.link(draft, target)
+            _name(draft, target)
         finally:
-            os.unlink(draft)
+            Path(draft).unlink(missing_ok=True)
         return target.stat().st_size
     except OSError as err:
         raise salt.exceptions.CommandExecutionError(
             f"{to} cannot be written: {err.strerror or err}"
         ) from err
+
+
+def _name(draft: str, target: Path) -> None:
+    """Give a file its name, and never take the place of what was written meanwhile."""
+    try:
+        os.link(draft, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        # As vfat and some network drives, which know no hard links.
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        try:
+            os.replace(draft, target)
+        except BaseException:
+            target.unlink()
+            raise
 
 
 def _pack(clear: IO[bytes], manifest: Data, sources: Mapping[str, Iterable[bytes]]) -> None:

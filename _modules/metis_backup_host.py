@@ -266,9 +266,10 @@ def forget() -> bool:
 # Taking
 
 
-def take(part: str, stored: str, sha256: str) -> bool:
+def take(part: str, stored: str, sha256: str, **kwargs: Any) -> bool:
     """
-    Make a part of this host what a backup says. What it was is lost.
+    Make a part of this host what a backup says. What it was is lost. Nothing else works on this
+    host meanwhile, should the run be cut off that told it.
 
     part
         Which.
@@ -277,8 +278,8 @@ def take(part: str, stored: str, sha256: str) -> bool:
     sha256
         What its checksum is in clear.
 
-    Raises ``CommandExecutionError`` where it cannot be fetched or opened, is not what it should be,
-    or cannot be put in its place.
+    Raises ``CommandExecutionError`` where another run is at work on this host, it cannot be fetched
+    or opened, is not what it should be, or cannot be put in its place.
 
     CLI Example:
 
@@ -286,11 +287,7 @@ def take(part: str, stored: str, sha256: str) -> bool:
 
         salt demo1 metis_backup_host.take p2p.key _restore/demo/p2p.key 9f86d0...
     """
-    # A run that was cut off may have told this host the same.
-    if others := __salt__["saltutil.is_running"]("metis_backup_host.take"):
-        raise salt.exceptions.CommandExecutionError(
-            f"another run is at work on this host, as job {others[0]['jid']}: wait for its end"
-        )
+    __salt__["metis_host.alone"]("metis_backup_host.take", kwargs.get("__pub_jid"))
     view = _view()
     fetched = __salt__["cp.cache_file"](f"salt://{stored}?saltenv=metis_store")
     if not fetched:

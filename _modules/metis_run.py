@@ -127,6 +127,40 @@ def note(event: str, **entry: Any) -> None:
         say(f"the journal of this run ends here: {err}")
 
 
+def hold(org: str, verb: str, run: str) -> dict[str, Any]:
+    """
+    Take an organization's lock for this process.
+
+    org
+        The organization.
+    verb
+        For what.
+    run
+        The run's name, as others are told it.
+
+    Returns ``{"file": ..., "locked": ..., "before": ...}``: the open file, for
+    ``metis_lock.release``; or in words who has it; and in words who had it and was cut off.
+
+    Raises ``CommandExecutionError`` where the master's disk does not let it.
+    """
+    holder = {"run": run, "verb": verb, "user": _user(), "pid": os.getpid(), "begun": time.time()}
+    try:
+        taken = __salt__["metis_lock.take"](org, holder)
+    except OSError as err:
+        raise salt.exceptions.CommandExecutionError(
+            f"the lock of {org} cannot be taken: {err}"
+        ) from err
+    locked = before = ""
+    if taken["held"] is not None:
+        locked = (
+            f"{org} is locked by {described(taken['held'])}: wait for its end, or, where it hangs, "
+            f"end that process; salt-run metis.unlock org={org} lets go of the lock beside it"
+        )
+    elif taken["before"]:
+        before = f"the lock of {described(taken['before'])} is taken over: that run was cut off"
+    return {"file": taken["file"], "locked": locked, "before": before}
+
+
 def lock() -> list[str]:
     """
     Take the organization's lock for this run.
@@ -136,23 +170,12 @@ def lock() -> list[str]:
     Raises ``CommandExecutionError`` where the master's disk does not let it.
     """
     run = now()
-    holder = {"run": run["id"], "verb": run["verb"], "user": _user()}
-    holder |= {"pid": os.getpid(), "begun": time.time()}
-    try:
-        taken = __salt__["metis_lock.take"](run["org"], holder)
-    except OSError as err:
-        raise salt.exceptions.CommandExecutionError(
-            f"the lock of {run['org']} cannot be taken: {err}"
-        ) from err
-    if taken["held"] is not None:
-        org = run["org"]
-        return [
-            f"{org} is locked by {described(taken['held'])}: wait for its end, or, where it hangs, "
-            f"end that process; salt-run metis.unlock org={org} lets go of the lock beside it"
-        ]
+    taken = hold(run["org"], run["verb"], run["id"])
+    if taken["locked"]:
+        return [taken["locked"]]
     run["lock"] = taken["file"]
-    if before := taken["before"]:
-        say(f"the lock of {described(before)} is taken over: that run was cut off")
+    if taken["before"]:
+        say(taken["before"])
     return []
 
 

@@ -596,7 +596,15 @@ def unpack_backup(path: str, keyring: str | None = None, confirm: str | None = N
             f"confirm is {confirm}, and the backup is of {org}: nothing was written"
         )
     kept = {n: {"content": own[n], "path": files[f"master/{n}"]["path"]} for n in own}
-    done = cmd("metis_backup_master.unpack", org, kept, confirm is not None)
+    taken = cmd("metis_run.hold", org, "unpack_backup", "-")
+    if taken["locked"]:
+        raise salt.exceptions.CommandExecutionError(f"nothing was written: {taken['locked']}")
+    if taken["before"]:
+        _tell(taken["before"])
+    try:
+        done = cmd("metis_backup_master.unpack", org, kept, confirm is not None)
+    finally:
+        cmd("metis_lock.release", taken["file"])
     lines = [f"{path}: the organization {org}, as it was at {manifest['made']}"]
     lines += [f"  {name}: written" for name in done["written"]]
     lines += [f"  {name}: is here already" for name in done["same"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -105,6 +106,27 @@ def test_what_is_there_is_left_as_it_is(tmp_path: Path, operator: Keyring) -> No
     with pytest.raises(CommandExecutionError, match="cannot be written: File exists"):
         _write(to, operator)
     assert to.read_text() == "precious"
+    assert os.listdir(tmp_path) == ["acme.backup"]
+
+
+def test_a_file_system_without_hard_links_has_it_whole_too(
+    tmp_path: Path, operator: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*args: Any) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refused)
+    to = tmp_path / "acme.backup"
+    _write(to, operator)
+    assert stat.S_IMODE(to.stat().st_mode) == 0o600
+    assert metis_backup_file.walk(str(to), operator.home)["problems"] == []
+    whole = to.read_bytes()
+    with pytest.raises(CommandExecutionError, match="cannot be written: File exists"):
+        _write(to, operator)
+    assert to.read_bytes() == whole
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(CommandExecutionError, match="not permitted"):
+        _write(tmp_path / "other.backup", operator)
     assert os.listdir(tmp_path) == ["acme.backup"]
 
 

@@ -20,6 +20,7 @@ from _modules import (
     metis_artifact,
     metis_backup_host,
     metis_consul,
+    metis_host,
     metis_mysql,
     metis_p2p_key,
     metis_sealed,
@@ -44,7 +45,7 @@ class Host:
         self.folder = folder
         self.key = folder / "etc/carrier/p2p.key"
         self.served = folder / "served"
-        self.running: list[dict[str, Any]] = []
+        self.alone = create_autospec(metis_host.alone)
         self.states = {"metis-carrier.service": "active", "metis-admin.service": "active"}
         self.states["mariadb.service"] = "active"
         self.masked: set[str] = set()
@@ -138,6 +139,7 @@ def configure_loader_modules(
         "metis_consul.save_snapshot": host.save,
         "metis_consul.set_key": host.set_key,
         "metis_consul.version": lambda agent: "1.10.4",
+        "metis_host.alone": host.alone,
         "metis_mysql.ask": lambda words: "10.11.6-MariaDB\n",
         "metis_mysql.settle": host.settle,
         "metis_ownership.mark": host.mark,
@@ -150,7 +152,6 @@ def configure_loader_modules(
         "metis_unit.act": host.act,
         "metis_unit.facts": host.facts,
         "pillar.items": host.view,
-        "saltutil.is_running": lambda fun: host.running,
     }
     opts = {"id": "h1", "cachedir": str(tmp_path / "cache"), "pki_dir": str(tmp_path / "pki")}
     return {metis_backup_host: {"__salt__": functions, "__opts__": opts}}
@@ -353,8 +354,11 @@ def test_a_master_that_does_not_serve_it_is_told_of(host: Host) -> None:
         _take("p2p.key", "abc")
 
 
-def test_what_a_run_that_was_cut_off_told_is_not_disturbed(host: Host) -> None:
-    host.running = [{"jid": "20261125"}]
-    with pytest.raises(CommandExecutionError, match=r"another run is at work .* as job 20261125"):
-        _take("p2p.key", host.serve(KEY.encode()))
+def test_a_host_that_takes_a_part_back_is_not_worked_on_by_another_run(host: Host) -> None:
+    host.alone.side_effect = CommandExecutionError("another run is at work on this host")
+    with pytest.raises(CommandExecutionError, match="another run is at work"):
+        metis_backup_host.take(
+            "p2p.key", "_restore/acme/part", host.serve(KEY.encode()), __pub_jid="20261125"
+        )
+    host.alone.assert_called_once_with("metis_backup_host.take", "20261125")
     assert not host.key.exists()

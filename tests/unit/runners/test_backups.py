@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,8 +14,10 @@ from _modules import (
     metis_backup_file,
     metis_backup_master,
     metis_gpg,
+    metis_lock,
     metis_orgs,
     metis_pins,
+    metis_run,
     metis_secrets,
     metis_store,
 )
@@ -25,7 +28,7 @@ from tests.unit.keyring import Keyring
 
 MODULES = (
     *(metis_backup_file, metis_backup_master, metis_gpg, metis_orgs, metis_pins),
-    *(metis_secrets, metis_store),
+    *(metis_lock, metis_run, metis_secrets, metis_store),
 )
 MEMBERS = {
     "hosts/p2p.key": b"ab" * 32,
@@ -116,6 +119,41 @@ def test_a_master_that_knows_it_otherwise_is_asked(
     said = _said(metis.unpack_backup(backup, keyring=operator.home, confirm="other"), 1)
     assert "confirm is other, and the backup is of acme" in said
     assert file.read_text() == "another"
-    assert not (tmp_path / "pki/metis").exists()
+    assert not (tmp_path / "pki/metis/acme.yaml").exists()
     _said(metis.unpack_backup(backup, keyring=operator.home, confirm="acme"))
     assert file.read_bytes() == MEMBERS["master/org.sls"]
+
+
+def test_what_a_master_knows_is_not_replaced_while_a_verb_is_at_work(
+    backup: str, operator: Keyring, tmp_path: Path
+) -> None:
+    holder = {"run": "r1", "verb": "upgrade", "user": "root", "pid": 7, "begun": 0}
+    verb = metis_lock.take("acme", holder)["file"]
+    said = _said(metis.unpack_backup(backup, keyring=operator.home, confirm="acme"), 1)
+    assert "nothing was written: acme is locked by metis.upgrade of root (process 7, run r1" in said
+    assert list((tmp_path / "pillar").iterdir()) == []
+    assert not (tmp_path / "pki/metis/acme.yaml").exists()
+    metis_lock.release(verb)
+    _said(metis.unpack_backup(backup, keyring=operator.home, confirm="acme"))
+    # It lets go of the lock itself.
+    assert metis_lock.holder("acme") is None
+
+
+def test_no_verb_begins_while_what_a_master_knows_is_replaced(
+    backup: str, operator: Keyring, configure_loader_modules: Any, capsys: Any
+) -> None:
+    functions = configure_loader_modules[metis_backup_master]["__salt__"]
+    unpack = functions["metis_backup_master.unpack"]
+    seen = []
+
+    def looked(*args: Any) -> Any:
+        seen.append(metis_lock.holder("acme"))
+        return unpack(*args)
+
+    functions["metis_backup_master.unpack"] = looked
+    cut_off = {"run": "r1", "verb": "upgrade", "user": "root", "pid": 7, "begun": 0}
+    os.close(metis_lock.take("acme", cut_off)["file"])
+    _said(metis.unpack_backup(backup, keyring=operator.home))
+    (holder,) = seen
+    assert (holder["verb"], holder["pid"]) == ("unpack_backup", os.getpid())
+    assert "the lock of metis.upgrade of root" in capsys.readouterr().err
