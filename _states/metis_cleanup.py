@@ -138,13 +138,13 @@ def _registered(host: str, survey: Survey) -> list[str]:
 
 
 def _left_elsewhere() -> list[str]:
-    """What is deployed on hosts that the organization's file has no more: nobody is told of it."""
-    topology = __salt__["metis_run.now"]()["topology"]
+    """What is deployed and was not looked at: its host has nothing wanted that could go."""
+    run = __salt__["metis_run.now"]()
     return [
-        f"{instance['id']} is deployed, and its host is not in the organization's file any more: "
+        f"{instance['id']} is deployed, and the organization's file does not have it any more: "
         "run metis.scale_in first"
-        for instance in topology["leaving"]
-        if _is_whole() and instance["host"] not in topology["hosts"]
+        for instance in run["topology"]["leaving"]
+        if _is_whole() and instance["role"] not in run["leaving"].get(instance["host"], [])
     ]
 
 

@@ -173,6 +173,28 @@ def test_what_is_on_a_host_that_the_file_has_no_more_goes_first(
     assert not hosts.acted()
 
 
+def test_what_was_not_looked_at_is_not_forgotten(
+    hosts: Fleet, deployed: Path, asked: dict[str, Any]
+) -> None:
+    # Its host is in the file, with nothing that is switched on.
+    off = orgs.org_file(compute={"enabled": False})
+    off["hosts"]["h4"]["roles"] = ["compute"]
+    off["hosts"]["h5"] = {"address": "10.0.0.5", "roles": ["data"]}
+    hosts.on("h5", "metis_absence.survey", returned(_survey()))
+    asked["metis"]["orgs"]["acme"] |= orgs.built(off)
+    topology = asked["metis"]["orgs"]["acme"]["topology"]
+    topology["leaving"] = [{"id": "data@h4:8700", "host": "h4", "role": "data"}]
+    name, found = _failed(_run())
+    assert (name, found["reason"]) == ("allowed", "failed")
+    assert "data@h4:8700 is deployed" in found["comment"]
+    assert "run metis.scale_in first" in found["comment"]
+    assert not hosts.acted()
+    # What leaves a host that is looked at goes with it.
+    topology["leaving"] = [{"id": "data@h5:8701", "host": "h5", "role": "data"}]
+    hosts.on("h5", "metis_absence.left", returned([]))
+    assert _run()["forgotten"]["result"] is True
+
+
 @pytest.mark.parametrize(
     ("identity", "told"),
     [
