@@ -215,6 +215,59 @@ def test_an_identity_is_not_left_in_the_network_without_a_word(
     assert _run()["removed"]["result"] is True
 
 
+@pytest.fixture
+def admin() -> None:
+    """On record: where admin is, and what its database is called."""
+    trace = {"role": "admin", "host": "h2", "database": "metis_admin"}
+    metis_deployed.note("acme", {"admin@h2": trace})
+
+
+@pytest.mark.parametrize("filters", [{"roles": "carrier"}, {"hosts": "h1"}])
+@pytest.mark.parametrize(
+    ("identity", "told"),
+    [
+        ({"joined": ["identity:1"], "unknown": ""}, "is in the network as identity:1: deregister"),
+        ({"joined": [], "unknown": "MariaDB is stopped"}, "it is not known .*: MariaDB is stopped"),
+    ],
+)
+def test_a_carrier_does_not_go_alone_while_its_identity_is_in_the_network(
+    hosts: Fleet,
+    asked: dict[str, Any],
+    admin: None,
+    identity: dict[str, Any],
+    told: str,
+    filters: dict[str, Any],
+) -> None:
+    asked |= filters
+    hosts.on("h2", "metis_identity.known", returned(identity))
+    name, found = _failed(_run())
+    assert name == "allowed"
+    assert re.search(f"h2: .*{told}", found["comment"])
+    assert _told(hosts, "metis_identity.known") == {"database": "metis_admin"}
+    assert not hosts.acted()
+    asked["forget_identity"] = True
+    assert _run()["removed"]["result"] is True
+
+
+def test_a_carrier_does_not_go_alone_where_admin_s_host_does_not_say(
+    hosts: Fleet, asked: dict[str, Any], admin: None
+) -> None:
+    asked["roles"] = "carrier"
+    hosts.on("h2", "metis_identity.known", gone("silent"))
+    name, found = _failed(_run())
+    assert (name, found["reason"]) == ("surveyed", "hosts-missing")
+    assert not hosts.acted()
+
+
+@pytest.mark.parametrize("filters", [{"hosts": "h4"}, {"roles": "carrier", "keep": "data"}])
+def test_what_leaves_the_node_its_key_asks_nobody_for_the_identity(
+    hosts: Fleet, asked: dict[str, Any], admin: None, filters: dict[str, Any]
+) -> None:
+    asked |= filters
+    assert _run()["removed"]["result"] is True
+    assert not hosts.acted("metis_identity.known")
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
