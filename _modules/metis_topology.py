@@ -576,13 +576,17 @@ def build(name: str, form: dict[str, Any], release: dict[str, Any] | None) -> di
         "off": [role for role in UNITS if not org[role]["enabled"]],
         "instances": found,
         "leaving": [],
-        "agent": {
-            "host": agent["host"],
-            "address": agent["address"],
-            "port": agent["settings"]["http_port"],
-        },
+        "agent": _agent(agent),
     }
     return {"topology": topology, "faults": [], "claims": claims, "instances": found}
+
+
+def _agent(server: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "host": server["host"],
+        "address": server["address"],
+        "port": server["settings"]["http_port"],
+    }
 
 
 def _claims(
@@ -785,7 +789,7 @@ def view(
     host its system user, directories, ``releases`` (each with its directory, artifacts and facts),
     ``kept`` (releases that are not pruned) and ``instances``, each with its ``release`` and the
     content of its configuration. ``leaving`` has the same of what is deployed and not wanted any
-    more, as far as ``traces`` has it.
+    more, as far as ``traces`` has it, and whether the agent of each stays (``agent_stays``).
 
     CLI Example:
 
@@ -859,11 +863,12 @@ def release_directory(paths: dict[str, str], role: str, release: str) -> str:
 
 def _leaving_view(topology: dict[str, Any], host: str) -> dict[str, Any]:
     roles: dict[str, Any] = {}
+    agents = [_agent(i) for i in topology["instances"] if i["role"] == "consul"]
     for instance in topology["leaving"]:
         if instance["host"] == host:
             role = instance["role"]
             seen = roles.setdefault(role, _role_view(instance["paths"], {}, role))
-            seen["instances"].append(instance)
+            seen["instances"].append(instance | {"agent_stays": instance["agent"] in agents})
             if role not in ("data", "compute"):
                 seen["data"] = instance["settings"]["data_directory"] or seen["data"]
             if role == "admin":

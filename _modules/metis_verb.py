@@ -119,6 +119,18 @@ def _wrong_leaving(asked: dict[str, Any], topology: dict[str, Any]) -> list[str]
     ]
 
 
+def _unknown(asked: dict[str, Any], topology: dict[str, Any]) -> list[str]:
+    """Names of instances and hosts, and neither the file nor the record of leaving has them."""
+    every = topology["instances"] + topology["leaving"]
+    instances = {instance["id"] for instance in every}
+    hosts = {*topology["hosts"], *(instance["host"] for instance in every)}
+    return [name for name in names(asked.get("instances")) if name not in instances] + [
+        name
+        for name in dict.fromkeys([*names(asked.get("hosts")), *names(asked.get("lost"))])
+        if name not in hosts
+    ]
+
+
 def _asked_to_leave(
     topology: dict[str, Any], chosen: list[dict[str, Any]], lost: list[str]
 ) -> set[str]:
@@ -166,11 +178,14 @@ def request(
         Which other keys of the pillar the verb knows.
     leaving
         Whether the instances are those that are deployed and not wanted any more; then there may be
-        none, and ``instances`` (a filter) and ``lost`` (hosts that are gone) are looked at too.
+        none, and ``instances`` (a filter) and ``lost`` (hosts that are gone) are looked at too. A
+        name that is neither wanted nor leaving may have been taken out in the run before: it is an
+        error only where something is leaving, and none of it is named.
 
     Returns ``{"error": ..., "org": ..., "topology": ..., "instances": ..., "hosts": ...,
-    "lost": ...}``; ``error`` is ``""`` or a text for the operator, and all but ``org`` are missing
-    then; ``org`` is ``""`` where it is none that is known. ``hosts`` are those that have to answer.
+    "lost": ..., "unknown": ...}``; ``error`` is ``""`` or a text for the operator, and all but
+    ``org`` are missing then; ``org`` is ``""`` where it is none that is known. ``hosts`` are those
+    that have to answer, ``unknown`` names that are neither wanted nor leaving.
 
     CLI Example:
 
@@ -218,11 +233,19 @@ def request(
     if not instances and not leaving:
         nothing = f"nothing of the organization {org} is left by these hosts and roles"
         return _refused(org, [nothing])
+    unknown = _unknown(asked, topology) if leaving else []
+    if unknown and topology["leaving"] and not instances:
+        there = ", ".join(instance["id"] for instance in topology["leaving"])
+        mistaken = (
+            "is neither in the organization's file nor to be taken out; "
+            f"to be taken out are {there}"
+        )
+        return _refused(org, [f"{name} {mistaken}" for name in unknown])
     lost = names(asked.get("lost"))
     asks = {instance["host"] for instance in instances}
     asks = _asked_to_leave(topology, instances, lost) if leaving else asks
     found = {"org": org, "topology": topology, "instances": instances}
-    return {"error": "", **found, "hosts": sorted(asks), "lost": lost}
+    return {"error": "", **found, "hosts": sorted(asks), "lost": lost, "unknown": unknown}
 
 
 def _every(topology: dict[str, Any], leaving: bool) -> list[dict[str, Any]]:

@@ -64,9 +64,8 @@ def _leaving() -> dict[str, list[str]]:
     return found
 
 
-def _answers(function: str, kwarg: dict[str, Any], kind: type) -> dict[str, Any]:
+def _answers(hosts: list[str], function: str, kwarg: dict[str, Any], kind: type) -> dict[str, Any]:
     """What a function returns on each host; raises where one does not return what it should."""
-    hosts = list(__salt__["metis_run.now"]()["leaving"])
     answers = __salt__["metis_fleet.run"](hosts, function, kwarg, _LOOK)
     problems = __salt__["metis_run.problems"](answers, _LOOK, (kind,))
     if problems:
@@ -101,7 +100,7 @@ def _lines(survey: Survey) -> list[str]:
 def surveyed(name: str) -> State:
     """
     It is known and told what would go from each host, what is kept, and what stays as it is not the
-    organization's.
+    organization's; and known whether the network has an identity that would be left without a node.
 
     name
         What the state is called.
@@ -112,17 +111,42 @@ def surveyed(name: str) -> State:
         return __salt__["metis_run.fail"](ret, wrong, "invalid-input")
     run["leaving"] = _leaving()
     asked = {"roles": run["leaving"], "keep": _kept_parts()}
-    run["surveys"] = _answers("metis_absence.survey", asked, dict)
+    run["surveys"] = _answers(list(run["leaving"]), "metis_absence.survey", asked, dict)
+    run["identities"] = _identities()
     told = [f"{host}: {line}" for host, survey in run["surveys"].items() for line in _lines(survey)]
     for line in told:
         __salt__["metis_run.say"](f"  {line}")
     return ret | {"comment": "\n".join(told)}
 
 
-def _registered(host: str, survey: Survey) -> list[str]:
+def _carrier_leaves() -> bool:
+    """Whether the node's key goes, by which the network knows the organization."""
+    run = __salt__["metis_run.now"]()
+    every = run["topology"]["instances"] + run["topology"]["leaving"]
+    hosts = [instance["host"] for instance in every if instance["role"] == "carrier"]
+    leaves = any("carrier" in run["leaving"].get(host, []) for host in hosts)
+    return leaves and "data" not in _kept_parts()
+
+
+def _identities() -> dict[str, dict[str, Any]]:
+    """
+    Host to the identity that admin's database there says: where that database goes, and wherever it
+    is if carrier goes, on whose key the identity rests.
+    """
+    run = __salt__["metis_run.now"]()
+    found = {host: own["identity"] for host, own in run["surveys"].items() if own["identity"]}
+    if not _carrier_leaves() or __pillar__.get("forget_identity"):
+        return found
+    for trace in __salt__["metis_deployed.traces"](run["org"]).values():
+        if trace["role"] == "admin" and trace["host"] not in found:
+            asked = {"database": trace["database"]}
+            found |= _answers([trace["host"]], "metis_identity.known", asked, dict)
+    return found
+
+
+def _registered(host: str, identity: dict[str, Any]) -> list[str]:
     """What is wrong with the identity of the organization: it is in the network, or not known."""
-    identity = survey["identity"]
-    if not identity or __pillar__.get("forget_identity"):
+    if __pillar__.get("forget_identity"):
         return []
     anyway = "or give forget_identity: true, and the network keeps an identity without a node"
     if identity["unknown"]:
@@ -138,13 +162,13 @@ def _registered(host: str, survey: Survey) -> list[str]:
 
 
 def _left_elsewhere() -> list[str]:
-    """What is deployed on hosts that the organization's file has no more: nobody is told of it."""
-    topology = __salt__["metis_run.now"]()["topology"]
+    """What is deployed and was not looked at: its host has nothing wanted that could go."""
+    run = __salt__["metis_run.now"]()
     return [
-        f"{instance['id']} is deployed, and its host is not in the organization's file any more: "
+        f"{instance['id']} is deployed, and the organization's file does not have it any more: "
         "run metis.scale_in first"
-        for instance in topology["leaving"]
-        if _is_whole() and instance["host"] not in topology["hosts"]
+        for instance in run["topology"]["leaving"]
+        if _is_whole() and instance["role"] not in run["leaving"].get(instance["host"], [])
     ]
 
 
@@ -164,7 +188,8 @@ def allowed(name: str) -> State:
         if survey["running"]:
             what = ", ".join(survey["running"])
             problems.append(f"{host}: {what} still runs: run metis.stop first")
-        problems += _registered(host, survey)
+    for host, identity in run["identities"].items():
+        problems += _registered(host, identity)
     if problems:
         return __salt__["metis_run.fail"](ret, problems)
     if __pillar__.get("confirm") is None and not __opts__["test"]:
@@ -221,7 +246,7 @@ def proven(name: str) -> State:
     run = __salt__["metis_run.now"]()
     if __opts__["test"]:
         return ret | {"comment": "looked at after a real run only"}
-    left = _answers("metis_absence.left", {"surveys": run["surveys"]}, list)
+    left = _answers(list(run["leaving"]), "metis_absence.left", {"surveys": run["surveys"]}, list)
     problems = [f"{host}: is still there: {', '.join(what)}" for host, what in left.items() if what]
     if problems:
         return __salt__["metis_run.fail"](ret, problems)

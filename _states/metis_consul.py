@@ -137,12 +137,14 @@ def _is_up(unit: str) -> bool:
     return bool(__salt__["metis_unit.facts"]([unit])[unit]["state"] == "active")
 
 
-def service_absent(name: str, agent: dict[str, Any], unit: str | None = None) -> State:
+def service_absent(
+    name: str, agent: dict[str, Any], unit: str | None = None, outlived: bool = False
+) -> State:
     """
     A service is not registered on an agent, as when its program was stopped.
 
     A program that was killed leaves its registration behind. With consul stopped, nobody is told
-    of a registration any more.
+    of a registration any more, until it is started and has it from its disk.
 
     name
         The service's id.
@@ -150,11 +152,19 @@ def service_absent(name: str, agent: dict[str, Any], unit: str | None = None) ->
         ``{"address": ..., "port": ...}``.
     unit
         Of its program, where that is stopped before: it removes its registration itself.
+    outlived
+        Whether the program goes for good and the agent stays: then it has to run.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} is not registered"}
     try:
         if not __salt__["metis_consul.listens"](agent):
-            return ret | {"comment": "consul is stopped"}
+            cause = "consul is stopped"
+            if outlived:
+                cause += (
+                    f" at {agent['address']}:{agent['port']}, and may have {name} on its disk: "
+                )
+                cause += "start it first, with metis.start"
+            return ret | {"result": not outlived, "comment": cause}
         state = __salt__["metis_consul.services"](agent).get(name)
         if state is None:
             return ret

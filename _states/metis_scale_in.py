@@ -119,13 +119,16 @@ def prepared(name: str) -> State:
     if wrong:
         return __salt__["metis_run.fail"](ret, wrong, reason="invalid-input")
     if not run["instances"]:
-        ret["comment"] = "nothing to do: nothing is deployed that is not wanted"
+        ret["comment"] = f"nothing to do: {_nothing(run['topology']['leaving'])}"
         __salt__["metis_run.say"](ret["comment"])
         return ret
     if (losses := _unconfirmed()) and not __opts__["test"]:
         return __salt__["metis_run.fail"](ret, losses, reason="invalid-input")
     for loss in losses:
         __salt__["metis_run.say"](loss)
+    for unknown in run["unknown"]:
+        passed = "is neither in the organization's file nor to be taken out: passed over"
+        __salt__["metis_run.say"](f"{unknown} {passed}")
     problems = _still_there(run["lost"])
     if any(instance["role"] == "consul" for instance in run["instances"]):
         problems += _consul_problems()
@@ -136,6 +139,14 @@ def prepared(name: str) -> State:
     ret["comment"] = f"to be taken out: {names}"
     __salt__["metis_run.say"](ret["comment"])
     return ret
+
+
+def _nothing(leaving: list[Instance]) -> str:
+    """Why there is nothing to take out."""
+    if not leaving:
+        return "nothing is deployed that is not wanted"
+    names = ", ".join(instance["id"] for instance in leaving)
+    return f"what is asked for leaves out all that is deployed and not wanted, {names}"
 
 
 def _settings() -> tuple[list[str], int, list[str]]:

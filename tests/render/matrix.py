@@ -109,7 +109,7 @@ class Matrix:
         """The host when nothing of it is wanted any more."""
         pillar = copy.deepcopy(self.pillars(organization)[host])
         view = pillar["metis"]
-        known = {key: view[key] for key in ("address", "agent")}
+        known = {key: view[key] for key in ("address", "agent")} | {"agent_stays": True}
         every = [instance for role in view["roles"].values() for instance in role["instances"]]
         for instance in every:
             instance |= known

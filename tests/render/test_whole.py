@@ -229,5 +229,7 @@ def test_a_fighter_that_leaves_is_stopped_whatever_the_host_knows_of_it(
     matrix: Matrix, kind: str, port: int
 ) -> None:
     chunks = matrix.chunks(ALONE, f"{kind}1", f"roles.{kind}.left")
+    (registered,) = [c for c in chunks if "agent" in c and c["__id__"].startswith(f"{kind}@")]
+    assert registered["outlived"] is True
     # Nothing is marked here: the record on the master is enough.
     assert _named(chunks, "metis_unit", "dead") == [f"metis-{kind}@{port}.service"]

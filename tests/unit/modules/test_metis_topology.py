@@ -837,6 +837,20 @@ def test_a_host_s_view_has_what_is_leaving_it() -> None:
     assert [i["id"] for i in seen["roles"]["data"]["instances"]] == ["data@h4:8700"]
 
 
+@pytest.mark.parametrize(("servers", "stays"), [({"h1": ["consul", "carrier"]}, True), ({}, False)])
+def test_what_is_leaving_says_whether_its_agent_stays(
+    servers: dict[str, list[str]], stays: bool
+) -> None:
+    file = orgs.org_file()
+    file["hosts"]["h4"]["roles"] = ["data", "compute"]
+    others = {"h1": ["carrier"], "h2": ["consul", "admin"], "h3": ["ice_via"]}
+    others |= servers and {"h2": ["admin"]} | servers
+    for host, roles in others.items():
+        file["hosts"][host]["roles"] = roles
+    (instance,) = orgs.views(_left(file))["h4"]["leaving"]["data"]["instances"]
+    assert instance["agent_stays"] is stays
+
+
 def test_a_host_that_was_left_has_a_view_still() -> None:
     file = orgs.org_file()
     del file["hosts"]["h4"]

@@ -208,8 +208,10 @@ def leaving(known: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
         ({"instances": "consul@h5"}, ["consul@h5"], ["h1", "h2", "h3", "h5"]),
         # The agent has to forget what is on a lost host.
         ({"roles": "data", "lost": "h9"}, ["data@h9:8700"], ["h1"]),
-        ({"hosts": "h8"}, [], []),
-        ({"instances": "data@h9:1"}, [], []),
+        ({"hosts": "h1"}, [], []),
+        ({"roles": "compute"}, [], []),
+        # The other one has been taken out before this run was cut off, as far as anybody knows.
+        ({"hosts": "h8,h9"}, ["data@h9:8700"], ["h9"]),
     ],
 )
 def test_a_scale_in_is_about_what_is_leaving(
@@ -224,6 +226,33 @@ def test_a_scale_in_is_about_what_is_leaving(
     assert found["error"] == ""
     assert [instance["id"] for instance in found["instances"]] == chosen
     assert found["hosts"] == hosts
+
+
+@pytest.mark.parametrize(
+    ("asked", "unknown"),
+    [
+        ({"hosts": "h8"}, ["h8"]),
+        ({"instances": "data@h9:1, consul@h6"}, ["data@h9:1", "consul@h6"]),
+        ({"instances": "consul@h6", "hosts": "h8", "lost": "h8,h7"}, ["consul@h6", "h8", "h7"]),
+    ],
+)
+def test_a_name_that_nothing_has_is_no_scale_in_of_nothing(
+    known: dict[str, dict[str, Any]],
+    leaving: list[dict[str, Any]],
+    asked: dict[str, Any],
+    unknown: list[str],
+) -> None:
+    takes = ["instances", "lost"]
+    told = metis_verb.request({"org": "acme", **asked}, known, takes, leaving=True)["error"]
+    mistaken = (
+        "is neither in the organization's file nor to be taken out; "
+        "to be taken out are data@h9:8700, consul@h5"
+    )
+    assert told.splitlines() == [f"{name} {mistaken}" for name in unknown]
+    # It may be what was taken out last, and then there is nothing to do.
+    leaving.clear()
+    found = metis_verb.request({"org": "acme", **asked}, known, takes, leaving=True)
+    assert (found["error"], found["instances"], found["unknown"]) == ("", [], unknown)
 
 
 def test_what_is_wanted_is_not_taken_out(

@@ -173,6 +173,28 @@ def test_what_is_on_a_host_that_the_file_has_no_more_goes_first(
     assert not hosts.acted()
 
 
+def test_what_was_not_looked_at_is_not_forgotten(
+    hosts: Fleet, deployed: Path, asked: dict[str, Any]
+) -> None:
+    # Its host is in the file, with nothing that is switched on.
+    off = orgs.org_file(compute={"enabled": False})
+    off["hosts"]["h4"]["roles"] = ["compute"]
+    off["hosts"]["h5"] = {"address": "10.0.0.5", "roles": ["data"]}
+    hosts.on("h5", "metis_absence.survey", returned(_survey()))
+    asked["metis"]["orgs"]["acme"] |= orgs.built(off)
+    topology = asked["metis"]["orgs"]["acme"]["topology"]
+    topology["leaving"] = [{"id": "data@h4:8700", "host": "h4", "role": "data"}]
+    name, found = _failed(_run())
+    assert (name, found["reason"]) == ("allowed", "failed")
+    assert "data@h4:8700 is deployed" in found["comment"]
+    assert "run metis.scale_in first" in found["comment"]
+    assert not hosts.acted()
+    # What leaves a host that is looked at goes with it.
+    topology["leaving"] = [{"id": "data@h5:8701", "host": "h5", "role": "data"}]
+    hosts.on("h5", "metis_absence.left", returned([]))
+    assert _run()["forgotten"]["result"] is True
+
+
 @pytest.mark.parametrize(
     ("identity", "told"),
     [
@@ -191,6 +213,59 @@ def test_an_identity_is_not_left_in_the_network_without_a_word(
     assert not hosts.acted()
     asked["forget_identity"] = True
     assert _run()["removed"]["result"] is True
+
+
+@pytest.fixture
+def admin() -> None:
+    """On record: where admin is, and what its database is called."""
+    trace = {"role": "admin", "host": "h2", "database": "metis_admin"}
+    metis_deployed.note("acme", {"admin@h2": trace})
+
+
+@pytest.mark.parametrize("filters", [{"roles": "carrier"}, {"hosts": "h1"}])
+@pytest.mark.parametrize(
+    ("identity", "told"),
+    [
+        ({"joined": ["identity:1"], "unknown": ""}, "is in the network as identity:1: deregister"),
+        ({"joined": [], "unknown": "MariaDB is stopped"}, "it is not known .*: MariaDB is stopped"),
+    ],
+)
+def test_a_carrier_does_not_go_alone_while_its_identity_is_in_the_network(
+    hosts: Fleet,
+    asked: dict[str, Any],
+    admin: None,
+    identity: dict[str, Any],
+    told: str,
+    filters: dict[str, Any],
+) -> None:
+    asked |= filters
+    hosts.on("h2", "metis_identity.known", returned(identity))
+    name, found = _failed(_run())
+    assert name == "allowed"
+    assert re.search(f"h2: .*{told}", found["comment"])
+    assert _told(hosts, "metis_identity.known") == {"database": "metis_admin"}
+    assert not hosts.acted()
+    asked["forget_identity"] = True
+    assert _run()["removed"]["result"] is True
+
+
+def test_a_carrier_does_not_go_alone_where_admin_s_host_does_not_say(
+    hosts: Fleet, asked: dict[str, Any], admin: None
+) -> None:
+    asked["roles"] = "carrier"
+    hosts.on("h2", "metis_identity.known", gone("silent"))
+    name, found = _failed(_run())
+    assert (name, found["reason"]) == ("surveyed", "hosts-missing")
+    assert not hosts.acted()
+
+
+@pytest.mark.parametrize("filters", [{"hosts": "h4"}, {"roles": "carrier", "keep": "data"}])
+def test_what_leaves_the_node_its_key_asks_nobody_for_the_identity(
+    hosts: Fleet, asked: dict[str, Any], admin: None, filters: dict[str, Any]
+) -> None:
+    asked |= filters
+    assert _run()["removed"]["result"] is True
+    assert not hosts.acted("metis_identity.known")
 
 
 @pytest.mark.parametrize(

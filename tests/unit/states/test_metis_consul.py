@@ -226,6 +226,17 @@ def test_a_stopped_consul_tells_nobody_of_a_registration(
     assert done["comment"] == "consul is stopped"
 
 
+def test_a_stopped_consul_that_stays_may_still_have_a_registration(
+    opts: dict[str, Any], closed: Agent
+) -> None:
+    # A program that was killed is registered again when it starts, from its disk.
+    for test in (True, False):
+        opts["test"] = test
+        done = metis_consul.service_absent("x_1", closed, outlived=True)
+        assert (done["result"], done["changes"]) == (False, {})
+        assert "may have x_1 on its disk: start it first, with metis.start" in done["comment"]
+
+
 def test_a_silent_consul_may_still_have_a_registration(opts: dict[str, Any], silent: Agent) -> None:
     # Its host accepts connections, so that consul is not stopped.
     done = metis_consul.service_absent("x_1", silent, UNIT)

@@ -295,6 +295,36 @@ def test_only_what_is_named_is_taken_out(
     assert hosts.left() == [["data@h4:8701"]]
 
 
+def test_what_is_left_out_is_no_nothing(
+    wants: Callable[..., Any], deployed: None, hosts: Hosts, asked: dict[str, Any]
+) -> None:
+    wants(LESS)
+    asked["roles"] = "compute"
+    metis.guarded("guard", takes=KEYS, leaving=True)
+    done = metis_scale_in.prepared("prepared")
+    assert done["result"] is True
+    assert done["comment"].endswith("all that is deployed and not wanted, data@h4:8701")
+
+
+def test_a_name_among_others_that_nothing_has_is_told(
+    wants: Callable[..., Any],
+    deployed: None,
+    hosts: Hosts,
+    asked: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wants(LESS)
+    asked["instances"], asked["lost"] = "data@h4:8701,data@h4:8702", "h9"
+    hosts.on("h9", "test.ping", gone("missing"))
+    assert _scaled_in()["result"] is True
+    told = capsys.readouterr().err
+    for name in ("data@h4:8702", "h9"):
+        assert (
+            f"{name} is neither in the organization's file nor to be taken out: passed over" in told
+        )
+    assert hosts.left() == [["data@h4:8701"]]
+
+
 @pytest.mark.parametrize(
     ("moved", "identity", "part", "other"),
     [
@@ -358,6 +388,7 @@ def test_a_loss_that_is_confirmed_is_none(
         ({"drain": -1}, "drain is -1"),
         ({"confirm": "other"}, "confirm is 'other', and the organization is acme"),
         ({"instances": "data@h4:8700"}, "data@h4:8700 is wanted"),
+        ({"instances": "data@h4:8702"}, "data@h4:8702 is neither in the organization's file nor"),
         ({"lost": "h4"}, "h4 has wanted instances, and is said to be lost"),
     ],
 )
