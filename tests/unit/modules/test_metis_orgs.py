@@ -452,6 +452,19 @@ def test_a_master_without_the_libraries_is_told_what_to_install(
         metis_orgs.read()
 
 
+class _Lazy(dict[str, Any]):
+    """Functions as Salt has them: to ask which there are loads every module, with what it warns."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError
+
+
+def test_modules_of_salt_that_nobody_needs_are_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    lazy = _Lazy(vars(metis_orgs)["__salt__"].items())
+    monkeypatch.setitem(vars(metis_orgs), "__salt__", lazy)
+    assert metis_orgs.form({"metis": orgs.org_file()})["faults"] == []
+
+
 def test_a_release_is_read_by_its_name() -> None:
     assert metis_orgs.release("0.3.0") == orgs.RELEASE_FILE
     assert metis_orgs.release("0.9.9") is None
