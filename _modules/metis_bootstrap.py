@@ -228,31 +228,36 @@ def install(
         "SOURCE": Path(source).read_text("utf-8").strip() if source else "",
         "PROMPT": salt.client.ssh.shell.SUDO_PROMPT,
     }
-    scripts, before = {}, {}
-    for host in hosts:
-        before[host] = _keys().fetch("keys", host)
-        # As salt-key --gen-keys and -a; the wheel functions would put the pair on the event bus.
-        private, public = salt.crypt.gen_keys(_BITS)
-        _keys().store("keys", host, {"pub": public, "state": "accepted"})
-        own = {"ID": host, "PUBLIC": public.strip(), "PRIVATE": private.strip()}
-        lines = [f"{name}={shlex.quote(value)}" for name, value in (common | own).items()]
-        scripts[host] = "\n".join([*lines, script])
-    answers: dict[str, dict[str, Any]] = __salt__["metis_ssh.run"](
-        hosts, "true", scripts=scripts, progress=say
-    )
-    came = {host for host, answer in answers.items() if not answer["problem"]}
-    for host in _absent(came, timeout):
+    scripts: dict[str, str] = {}
+    before: dict[str, Any] = {}
+    done: set[str] = set()
+    try:
+        for host in hosts:
+            before[host] = _keys().fetch("keys", host)
+            # As salt-key --gen-keys and -a; the wheel functions would put the pair on the event
+            # bus.
+            private, public = salt.crypt.gen_keys(_BITS)
+            _keys().store("keys", host, {"pub": public, "state": "accepted"})
+            own = {"ID": host, "PUBLIC": public.strip(), "PRIVATE": private.strip()}
+            lines = [f"{name}={shlex.quote(value)}" for name, value in (common | own).items()]
+            scripts[host] = "\n".join([*lines, script])
+        answers: dict[str, dict[str, Any]] = __salt__["metis_ssh.run"](
+            hosts, "true", scripts=scripts, progress=say
+        )
+        done = {host for host, answer in answers.items() if not answer["problem"]}
+    finally:
+        # Nobody is to come with a key that may lie about on a host that is half done, and a minion
+        # that nothing was done to has the key that it had.
+        for host in before.keys() - done:
+            _keys().flush("keys", host)
+            if before[host]:
+                _keys().store("keys", host, before[host])
+    for host in _absent(done, timeout):
         answers[host]["unreached"] = True
         answers[host]["problem"] = (
             f"{host} has a minion that does not come to the master at {master} within "
             f"{timeout:.0f} s: look at journalctl -u salt-minion on it"
         )
-    for host, answer in answers.items():
-        if answer["problem"] and not answer["unreached"]:
-            # Nobody is to come with a key that may lie about on a host that is half done.
-            _keys().flush("keys", host)
-            if before[host]:
-                _keys().store("keys", host, before[host])
     return answers
 
 

@@ -30,7 +30,7 @@ class Keys:
         self.known[host] = key
 
     def flush(self, bank: str, host: str) -> None:
-        del self.known[host]
+        self.known.pop(host, None)
 
 
 class Ssh:
@@ -40,6 +40,7 @@ class Ssh:
         self.command = ""
         self.scripts: dict[str, str] = {}
         self.answer: dict[str, Any] = {"problem": "", "unreached": False, "output": SEEN}
+        self.interrupts = False
 
     def run(
         self,
@@ -51,6 +52,8 @@ class Ssh:
     ) -> dict[str, dict[str, Any]]:
         self.command = command
         self.scripts = scripts or {}
+        if self.interrupts:
+            raise KeyboardInterrupt
         return {host: dict(self.answer) for host in hosts}
 
 
@@ -169,12 +172,24 @@ def test_a_host_gets_a_pair_whose_public_key_is_accepted(keys: Keys, ssh: Ssh) -
 
 
 @pytest.mark.parametrize("before", [{}, {"acme1": {"state": "pending", "pub": "what asked"}}])
+@pytest.mark.parametrize("unreached", [False, True])
 def test_the_key_of_a_host_that_failed_is_accepted_no_more(
-    keys: Keys, ssh: Ssh, before: dict[str, Any]
+    keys: Keys, ssh: Ssh, before: dict[str, Any], *, unreached: bool
 ) -> None:
     keys.known = dict(before)
+    # Where ssh does not connect any more, nothing was done to the host.
+    ssh.answer["unreached"] = unreached
     ssh.answer["problem"] = "acme1: apt-get install: no such package"
     assert _install()["problem"] == "acme1: apt-get install: no such package"
+    assert keys.known == before
+
+
+def test_the_keys_are_as_they_were_where_an_operator_interrupts(keys: Keys, ssh: Ssh) -> None:
+    before = {"acme1": {"state": "accepted", "pub": "of a minion that was silent"}}
+    keys.known = dict(before)
+    ssh.interrupts = True
+    with pytest.raises(KeyboardInterrupt):
+        _install()
     assert keys.known == before
 
 
