@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,7 +38,7 @@ class Ssh:
     """Stands in for metis_ssh."""
 
     def __init__(self) -> None:
-        self.command = ""
+        self.command = self.as_root = ""
         self.scripts: dict[str, str] = {}
         self.answer: dict[str, Any] = {"problem": "", "unreached": False, "output": SEEN}
         self.interrupts = False
@@ -49,8 +50,9 @@ class Ssh:
         scripts: dict[str, str] | None = None,
         keep: bool = True,
         progress: Any = None,
+        as_root: str = "true",
     ) -> dict[str, dict[str, Any]]:
-        self.command = command
+        self.command, self.as_root = command, as_root
         self.scripts = scripts or {}
         if self.interrupts:
             raise KeyboardInterrupt
@@ -154,6 +156,37 @@ def test_a_host_that_cannot_be_a_minion_says_why(ssh: Ssh, output: str, problem:
     # salt-ssh takes the first for its own program, and the second ends a command.
     assert "/bin/sh" not in ssh.command
     assert "\n" not in ssh.command
+
+
+@pytest.mark.parametrize(
+    ("theirs", "problem"),
+    [
+        (None, ""),
+        ("the master's key", ""),
+        ("the master's\r\nkey\r\n", ""),
+        (
+            "the key of somebody else's master\n",
+            "acme1 is a minion of another master: look at the address; where that master is over, "
+            "systemctl stop salt-minion and rm {file} on it",
+        ),
+    ],
+)
+def test_a_minion_of_another_master_stays_its(
+    ssh: Ssh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: str | None, problem: str
+) -> None:
+    file = tmp_path / "minion_master.pub"
+    monkeypatch.setattr(metis_bootstrap, "_ITS_MASTER", str(file))
+    if theirs is not None:
+        file.write_text(theirs, newline="")
+    metis_bootstrap.probe(HOSTS, MASTER, False)
+    done = subprocess.run(
+        ["sh", "-c", ssh.as_root], check=True, capture_output=True, text=True, timeout=30
+    )
+    ssh.answer["output"] = SEEN + done.stdout
+    found = metis_bootstrap.probe(HOSTS, MASTER, False)["acme1"]["problem"]
+    assert found == problem.format(file=file)
+    # Who logs in as root needs no sudo to see it.
+    assert ssh.as_root in ssh.command
 
 
 def test_a_host_gets_a_pair_whose_public_key_is_accepted(keys: Keys, ssh: Ssh) -> None:
