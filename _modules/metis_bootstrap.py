@@ -4,6 +4,7 @@ Hosts that become minions: what is seen of them over ssh, and what is done to th
 Runs on the master.
 """
 
+import hashlib
 import shlex
 import time
 from collections.abc import Callable
@@ -25,6 +26,8 @@ Say = Callable[[str], None]
 
 _SCRIPT = "minion/install.sh"
 _BITS = 2048
+# Where a minion keeps the key of its master.
+_ITS_MASTER = "/etc/salt/pki/minion/minion_master.pub"
 _EVERYWHERE = ("", "0.0.0.0", "::", "127.0.0.1", "localhost")
 
 
@@ -137,6 +140,9 @@ def probe(
         salt-run salt.cmd metis_bootstrap.probe '{acme1: {...}}' 10.0.0.10 keep=False
     """
     ports = _ports()
+    # Only root sees it. Of a key in any layout of lines, the same is left.
+    known = f'tr -d "[:space:]" <{_ITS_MASTER} | sha256sum'
+    as_root = f'[ ! -s {_ITS_MASTER} ] || echo "known=$({known})"'
     # In one line, and without what salt-ssh takes for its own program.
     look = "; ".join(
         [
@@ -149,11 +155,11 @@ def probe(
                 f'echo "closed={port}"'
                 for port in ports
             ),
-            "true",
+            f'[ "$(id -u)" != 0 ] || {{ {as_root}; }}',
         ]
     )
     answers: dict[str, dict[str, Any]] = __salt__["metis_ssh.run"](
-        hosts, look, keep=keep, progress=say
+        hosts, look, keep=keep, progress=say, as_root=as_root
     )
     for host, answer in answers.items():
         if answer["output"]:
@@ -161,6 +167,11 @@ def probe(
             seen = [(key, value) for key, _, value in lines]
             answer["problem"] = _unfit(host, seen, master) or answer["problem"]
     return answers
+
+
+def _key() -> str:
+    """The public key by which minions know this master."""
+    return Path(_options()["pki_dir"], "master.pub").read_text("ascii").strip()
 
 
 def _ports() -> list[int]:
@@ -178,6 +189,12 @@ def _unfit(host: str, seen: list[tuple[str, str]], master: str) -> str:
     machine = dict(seen).get("machine", "")
     if machine != "x86_64":
         return f"{host} is {machine}: the programs are for x86_64"
+    ours = hashlib.sha256("".join(_key().split()).encode()).hexdigest()
+    if dict(seen).get("known", ours) != ours:
+        return (
+            f"{host} is a minion of another master: look at the address; where that master is "
+            f"over, systemctl stop salt-minion and rm {_ITS_MASTER} on it"
+        )
     closed = [value for key, value in seen if key == "closed"]
     if closed:
         return (
@@ -223,36 +240,41 @@ def install(
     common = {
         "MASTER": master,
         "MASTER_PORT": str(options["ret_port"]),
-        "MASTER_KEY": Path(options["pki_dir"], "master.pub").read_text("ascii").strip(),
+        "MASTER_KEY": _key(),
         "VERSION": version(),
         "SOURCE": Path(source).read_text("utf-8").strip() if source else "",
         "PROMPT": salt.client.ssh.shell.SUDO_PROMPT,
     }
-    scripts, before = {}, {}
-    for host in hosts:
-        before[host] = _keys().fetch("keys", host)
-        # As salt-key --gen-keys and -a; the wheel functions would put the pair on the event bus.
-        private, public = salt.crypt.gen_keys(_BITS)
-        _keys().store("keys", host, {"pub": public, "state": "accepted"})
-        own = {"ID": host, "PUBLIC": public.strip(), "PRIVATE": private.strip()}
-        lines = [f"{name}={shlex.quote(value)}" for name, value in (common | own).items()]
-        scripts[host] = "\n".join([*lines, script])
-    answers: dict[str, dict[str, Any]] = __salt__["metis_ssh.run"](
-        hosts, "true", scripts=scripts, progress=say
-    )
-    came = {host for host, answer in answers.items() if not answer["problem"]}
-    for host in _absent(came, timeout):
+    scripts: dict[str, str] = {}
+    before: dict[str, Any] = {}
+    done: set[str] = set()
+    try:
+        for host in hosts:
+            before[host] = _keys().fetch("keys", host)
+            # As salt-key --gen-keys and -a; the wheel functions would put the pair on the event
+            # bus.
+            private, public = salt.crypt.gen_keys(_BITS)
+            _keys().store("keys", host, {"pub": public, "state": "accepted"})
+            own = {"ID": host, "PUBLIC": public.strip(), "PRIVATE": private.strip()}
+            lines = [f"{name}={shlex.quote(value)}" for name, value in (common | own).items()]
+            scripts[host] = "\n".join([*lines, script])
+        answers: dict[str, dict[str, Any]] = __salt__["metis_ssh.run"](
+            hosts, "true", scripts=scripts, progress=say
+        )
+        done = {host for host, answer in answers.items() if not answer["problem"]}
+    finally:
+        # Nobody is to come with a key that may lie about on a host that is half done, and a minion
+        # that nothing was done to has the key that it had.
+        for host in before.keys() - done:
+            _keys().flush("keys", host)
+            if before[host]:
+                _keys().store("keys", host, before[host])
+    for host in _absent(done, timeout):
         answers[host]["unreached"] = True
         answers[host]["problem"] = (
             f"{host} has a minion that does not come to the master at {master} within "
             f"{timeout:.0f} s: look at journalctl -u salt-minion on it"
         )
-    for host, answer in answers.items():
-        if answer["problem"] and not answer["unreached"]:
-            # Nobody is to come with a key that may lie about on a host that is half done.
-            _keys().flush("keys", host)
-            if before[host]:
-                _keys().store("keys", host, before[host])
     return answers
 
 

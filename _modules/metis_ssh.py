@@ -112,6 +112,7 @@ def run(
     scripts: dict[str, str] | None = None,
     keep: bool = True,
     progress: Progress | None = None,
+    as_root: str = "true",
 ) -> Answers:
     """
     Run a command on hosts as the user that logs in, see whether that user may be root, and run a
@@ -128,9 +129,11 @@ def run(
         Whether host keys that are accepted on first contact are kept.
     progress
         Is told which hosts are waited for.
+    as_root
+        The command by which a user other than root shows that it may be root, in one line.
 
     Returns host to ``{"problem": ..., "unreached": ..., "output": ..., "accepted": ...}``: ``""``
-    or why it failed, whether no connection came about, what the command printed, and the
+    or why it failed, whether no connection came about, what the commands printed, and the
     fingerprint of a host key that was accepted on first contact, or ``""``.
 
     CLI Example:
@@ -158,11 +161,13 @@ def run(
             own = [line for line in new if _names(line, hosts[host])]
             answer["accepted"] = fingerprint(own[0]) if own else ""
         users = {host: entry for host, entry in well().items() if entry["user"] != "root"}
-        sudo = shlex.join(["sudo", "-p", salt.client.ssh.shell.SUDO_PROMPT, "true"])
+        prompt = salt.client.ssh.shell.SUDO_PROMPT
+        sudo = shlex.join(["sudo", "-p", prompt, "sh", "-c", as_root])
         for host, ret in _each(folder, users, known, sudo, "sudo_password", progress):
             if ret["retcode"]:
                 said = _last(ret)
                 answers[host]["problem"] = f"{host} refuses sudo to {users[host]['user']}: {said}"
+            answers[host]["output"] += f"\n{ret.get('stdout') or ''}"
         mine = {host: entry for host, entry in well().items() if host in (scripts or {})}
         ended = _each(folder, mine, known, "true", "sudo_password", progress, scripts)
         for host, ret in ended:

@@ -81,14 +81,25 @@ def _not_taken(asked: dict[str, Any], takes: list[str]) -> list[str]:
     ]
 
 
+def _wrong_access(asked: dict[str, Any]) -> list[str]:
+    """What is given for a file may be the passwords that belong into it: it is not shown."""
+    if asked.get("ssh") is None or isinstance(asked["ssh"], str):
+        return []
+    file = 'write it into a file and name that, pillar=\'{"ssh": "/root/acme-ssh.yaml"}\''
+    return [
+        f"ssh in the pillar is to be the path of a file, or ask: {file}; a password that was given "
+        "here stands in the shell's history and in Salt's job cache: change it"
+    ]
+
+
 def _refused(org: str, errors: list[str]) -> dict[str, Any]:
     return {"error": "\n".join(errors), "org": org}
 
 
 def given(asked: dict[str, Any]) -> dict[str, Any]:
     """
-    What the operator gave to a verb: of the pillar of an orchestration, which is the master's own
-    too.
+    What the operator gave to a verb and may be shown: of the pillar of an orchestration, which is
+    the master's own too.
 
     asked
         That pillar.
@@ -100,7 +111,9 @@ def given(asked: dict[str, Any]) -> dict[str, Any]:
         salt-run salt.cmd metis_verb.given '{org: demo, metis: {}}'
     """
     return {
-        key: asked[key] for key in (*_FILTERS, *_OTHERS) if asked.get(key) not in (None, "", [])
+        key: asked[key]
+        for key in (*_FILTERS, *_OTHERS)
+        if asked.get(key) not in (None, "", []) and not (key == "ssh" and _wrong_access(asked))
     }
 
 
@@ -197,7 +210,7 @@ def request(
     org = asked.get("org") or (next(iter(orgs)) if len(orgs) == 1 else None)
     # A name of digits comes as a number from the command line.
     org = None if org is None else str(org)
-    wrong = _misspelt(asked) + _not_taken(asked, takes or [])
+    wrong = _misspelt(asked) + _not_taken(asked, takes or []) + _wrong_access(asked)
     if org is None:
         how = "pillar='{\"org\": ...}' of a verb, org=... of metis.status"
         return _refused("", wrong or [f"name an organization: {how}; known are {known}"])

@@ -141,6 +141,18 @@ def test_an_unknown_host_key_is_shown_and_refused(bare: Bare) -> None:
     bare.access(fingerprint=fingerprint)
 
 
+def test_minions_of_another_master_are_left_to_it(bare: Bare) -> None:
+    key = "/etc/salt/pki/minion/minion_master.pub"
+    for host in bare.lab.hosts.values():
+        host.run(["install", "-d", "-m", "0700", "/etc/salt/pki/minion"])
+        (host.root / key[1:]).write_text("the key of another master\n")
+    comment = _failed(bare.bootstrap())["comment"]
+    for name, host in bare.lab.hosts.items():
+        assert f"{name} is a minion of another master" in comment
+        assert (host.root / key[1:]).read_text() == "the key of another master\n"
+        host.run(["rm", "-r", "/etc/salt"])
+
+
 def test_a_dry_run_says_what_would_be_and_changes_nothing(bare: Bare) -> None:
     before = bare.files()
     done = bare.bootstrap("test=True")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,16 +31,17 @@ class Keys:
         self.known[host] = key
 
     def flush(self, bank: str, host: str) -> None:
-        del self.known[host]
+        self.known.pop(host, None)
 
 
 class Ssh:
     """Stands in for metis_ssh."""
 
     def __init__(self) -> None:
-        self.command = ""
+        self.command = self.as_root = ""
         self.scripts: dict[str, str] = {}
         self.answer: dict[str, Any] = {"problem": "", "unreached": False, "output": SEEN}
+        self.interrupts = False
 
     def run(
         self,
@@ -48,9 +50,12 @@ class Ssh:
         scripts: dict[str, str] | None = None,
         keep: bool = True,
         progress: Any = None,
+        as_root: str = "true",
     ) -> dict[str, dict[str, Any]]:
-        self.command = command
+        self.command, self.as_root = command, as_root
         self.scripts = scripts or {}
+        if self.interrupts:
+            raise KeyboardInterrupt
         return {host: dict(self.answer) for host in hosts}
 
 
@@ -153,6 +158,37 @@ def test_a_host_that_cannot_be_a_minion_says_why(ssh: Ssh, output: str, problem:
     assert "\n" not in ssh.command
 
 
+@pytest.mark.parametrize(
+    ("theirs", "problem"),
+    [
+        (None, ""),
+        ("the master's key", ""),
+        ("the master's\r\nkey\r\n", ""),
+        (
+            "the key of somebody else's master\n",
+            "acme1 is a minion of another master: look at the address; where that master is over, "
+            "systemctl stop salt-minion and rm {file} on it",
+        ),
+    ],
+)
+def test_a_minion_of_another_master_stays_its(
+    ssh: Ssh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: str | None, problem: str
+) -> None:
+    file = tmp_path / "minion_master.pub"
+    monkeypatch.setattr(metis_bootstrap, "_ITS_MASTER", str(file))
+    if theirs is not None:
+        file.write_text(theirs, newline="")
+    metis_bootstrap.probe(HOSTS, MASTER, False)
+    done = subprocess.run(
+        ["sh", "-c", ssh.as_root], check=True, capture_output=True, text=True, timeout=30
+    )
+    ssh.answer["output"] = SEEN + done.stdout
+    found = metis_bootstrap.probe(HOSTS, MASTER, False)["acme1"]["problem"]
+    assert found == problem.format(file=file)
+    # Who logs in as root needs no sudo to see it.
+    assert ssh.as_root in ssh.command
+
+
 def test_a_host_gets_a_pair_whose_public_key_is_accepted(keys: Keys, ssh: Ssh) -> None:
     keys.known["acme1"] = {"state": "accepted", "pub": "of another machine"}
     assert _install()["problem"] == ""
@@ -169,12 +205,24 @@ def test_a_host_gets_a_pair_whose_public_key_is_accepted(keys: Keys, ssh: Ssh) -
 
 
 @pytest.mark.parametrize("before", [{}, {"acme1": {"state": "pending", "pub": "what asked"}}])
+@pytest.mark.parametrize("unreached", [False, True])
 def test_the_key_of_a_host_that_failed_is_accepted_no_more(
-    keys: Keys, ssh: Ssh, before: dict[str, Any]
+    keys: Keys, ssh: Ssh, before: dict[str, Any], *, unreached: bool
 ) -> None:
     keys.known = dict(before)
+    # Where ssh does not connect any more, nothing was done to the host.
+    ssh.answer["unreached"] = unreached
     ssh.answer["problem"] = "acme1: apt-get install: no such package"
     assert _install()["problem"] == "acme1: apt-get install: no such package"
+    assert keys.known == before
+
+
+def test_the_keys_are_as_they_were_where_an_operator_interrupts(keys: Keys, ssh: Ssh) -> None:
+    before = {"acme1": {"state": "accepted", "pub": "of a minion that was silent"}}
+    keys.known = dict(before)
+    ssh.interrupts = True
+    with pytest.raises(KeyboardInterrupt):
+        _install()
     assert keys.known == before
 
 

@@ -99,7 +99,7 @@ def test_each_step_has_the_password_that_it_needs(salt_ssh: SaltSsh) -> None:
         "acme1": "",
         "acme2": "",
     }
-    assert answers["acme1"]["output"] == "what it printed\n"
+    assert answers["acme1"]["output"].strip() == "what it printed"
     look, sudo, script = salt_ssh.given
     assert look["command"] == "sh -c 'uname -m'"
     assert {host: entry["passwd"] for host, entry in look["roster"].items()} == {
@@ -117,6 +117,14 @@ def test_each_step_has_the_password_that_it_needs(salt_ssh: SaltSsh) -> None:
     for given in salt_ssh.given:
         assert PASSWORD not in given["command"]
         assert SUDO not in given["command"]
+
+
+def test_what_a_user_sees_as_root_is_in_the_output(salt_ssh: SaltSsh) -> None:
+    well = {"stderr": "", "retcode": 0}
+    salt_ssh.answers["acme1"] = [well | {"stdout": "first\n"}, well | {"stdout": "second\r\n"}]
+    answers = metis_ssh.run({"acme1": ACCESS}, "true", as_root="cat /etc/shadow")
+    assert answers["acme1"]["output"].split() == ["first", "second"]
+    assert salt_ssh.given[1]["command"].endswith("sh -c 'cat /etc/shadow'")
 
 
 def test_nothing_is_left_on_disk(salt_ssh: SaltSsh, tmp_path: Path) -> None:

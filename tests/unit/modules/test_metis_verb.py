@@ -67,6 +67,20 @@ def test_without_any_organization_the_file_to_write_is_named() -> None:
     assert "pillar/orgs/<org>.sls" in _error({"org": "acme"}, {})
 
 
+@pytest.mark.parametrize("ssh", [{"user": "x", "password": "y-secret"}, ["y-secret"], 7])
+def test_access_that_is_not_in_a_file_is_refused_and_never_shown(
+    known: dict[str, dict[str, Any]], ssh: Any
+) -> None:
+    asked = {"org": "acme", "ssh": ssh}
+    request = metis_verb.request(asked, known, ["ssh"])
+    assert request["error"].startswith("ssh in the pillar is to be the path of a file, or ask: ")
+    assert "y-secret" not in request["error"]
+    assert metis_verb.given(asked) == {"org": "acme"}
+    good = {"org": "acme", "ssh": "/root/acme-ssh.yaml"}
+    assert metis_verb.request(good, known, ["ssh"])["error"] == ""
+    assert metis_verb.given(good) == good
+
+
 def test_everything_that_is_switched_on_is_meant(known: dict[str, dict[str, Any]]) -> None:
     assert len(_ids({}, known)) == 9
     known["acme"] |= orgs.built(orgs.org_file(data={"enabled": False}))
