@@ -41,7 +41,7 @@ def ask(host: str, function: str, kwarg: dict[str, Any], timeout: float, kind: t
 
     Raises ``CommandExecutionError`` where the host does not return that.
     """
-    __salt__["metis_run.hold"]()
+    __salt__["metis_run.go_on"]()
     answers = __salt__["metis_fleet.run"]([host], function, kwarg, timeout)
     _raise(__salt__["metis_run.problems"](answers, timeout, (kind,)))
     return answers[host]["return"]

@@ -264,7 +264,7 @@ class _LockLostError(Exception):
     """Nothing that a phase does about what goes wrong on hosts."""
 
 
-def hold() -> None:
+def go_on() -> None:
     """
     Go no further where the lock was taken from this run meanwhile: what hangs may come back, while
     another verb is at work. It ends the phase.
@@ -276,7 +276,7 @@ def hold() -> None:
 
 def _tried(function: Callable[..., State], name: str, words: list[Any], options: Any) -> State:
     try:
-        hold()
+        go_on()
         return function(name, *words, **options)
     except _LockLostError as err:
         return fail(state(name), [str(err)], "locked")
@@ -488,7 +488,7 @@ def apply(
 
     Returns problems, and host to the states that changed.
     """
-    hold()
+    go_on()
     test = __opts__["test"] if test is None else test
     own: dict[str, list[str]] = {host: [] for host in hosts}
     for instance in __context__["metis"]["instances"]:

@@ -15,6 +15,10 @@ What differs from the file is shown:
   metis_roll.shown:
     - failhard: True
 
+The record says what is deployed, and what is not wanted any more:
+  metis_scale_in.recorded:
+    - failhard: True
+
 consul runs with its configuration:
   metis_roll.reloaded:
     - roles: [consul]

@@ -174,7 +174,8 @@ def test_an_edit_is_deployed_as_predicted_and_reloaded_back(org: Organization) -
     assert {"The configuration of carrier is written", "carrier runs"} <= done["fleet1"]
     assert "admin does not run while its password changes" in done["fleet2"]
     again = _as_predicted(org, "reload")
-    assert again == done
+    # What is no host's is the record's, and by the name of the verb.
+    assert again == {k: {"reload"} if v == {"deploy"} else v for k, v in done.items()}
     now = org.starts()
     restarted = {
         unit for host in now for unit in now[host] if now[host][unit] != starts[host][unit]
