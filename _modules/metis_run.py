@@ -21,7 +21,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import salt.exceptions
 
@@ -52,6 +52,13 @@ _TRACE = re.compile(r"(exception[\w ]*: )Traceback \(most recent call last\):\n.
 _NOT_TRIED = {"result": False, "comment": "not tried, as an earlier step failed"}
 
 
+class _Interrupted(SystemExit):
+    """
+    The operator wants the run to end; the phase cleans up first. Salt hides a KeyboardInterrupt
+    while it waits for events, and asyncio hides whatever is not one of these two.
+    """
+
+
 def begin(verb: str, phases: list[str]) -> None:
     """
     Begin a run: whatever was known of another is forgotten.
@@ -72,6 +79,8 @@ def begin(verb: str, phases: list[str]) -> None:
         "seen": {},
         "predicted": {},
         "ready": True,
+        "trying": False,
+        "interrupted": 0,
     }
 
 
@@ -79,7 +88,8 @@ def now() -> Run:
     """
     What is known of the run: ``verb``, ``org``, ``topology`` and ``instances`` as
     ``metis_verb.request`` returns them, ``ready`` (whether the next phase may be tried),
-    ``missing`` (hosts that did not answer in this phase), ``seen`` (host to its instances as last
+    ``trying`` (whether one is tried), ``interrupted`` (the exit code that a signal asked for while
+    it was), ``missing`` (hosts that did not answer in it), ``seen`` (host to its instances as last
     looked at, as ``metis_instance.status`` returns them) and ``predicted`` (host to the states that
     would change, by their tag).
     """
@@ -218,9 +228,16 @@ def heed_signals() -> None:
     if threading.current_thread() is not threading.main_thread():
         # As where another program runs an orchestration; its signals are its own.
         return
-    own = contextvars.copy_context()
+    own, pid = contextvars.copy_context(), os.getpid()
+
+    def interrupted(number: int, frame: Any) -> None:
+        if os.getpid() != pid:
+            # What salt-ssh forked off: the run is its parent's.
+            raise SystemExit(128 + number)
+        own.run(_interrupted, 128 + number)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: own.run(_interrupted, number))
+        signal.signal(number, interrupted)
     usual = sys.excepthook
 
     def told(kind: type[BaseException], error: BaseException, trace: Any) -> None:
@@ -233,11 +250,21 @@ def heed_signals() -> None:
     sys.excepthook = told
 
 
-def _interrupted(number: int) -> None:
+def _interrupted(code: int) -> None:
+    run = now()
+    if run["trying"] and not run["interrupted"]:
+        run["interrupted"] = code
+        raise _Interrupted(code)
+    # Nothing is to be cleaned up, or the operator does not want to wait for it.
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process here, as Salt would do it with a traceback."""
     say("interrupted; hosts end what they were told. To go on:")
     say(f"  {_command()}")
     _end("interrupted", "")
-    os._exit(128 + number)
+    os._exit(code)
 
 
 def _command() -> str:
@@ -274,10 +301,19 @@ def go_on() -> None:
         raise _LockLostError("the lock was taken from this run by metis.unlock")
 
 
+def _called(function: Callable[..., State], name: str, words: list[Any], options: Any) -> State:
+    try:
+        return function(name, *words, **options)
+    finally:
+        if code := now()["interrupted"]:
+            # Whatever became of that on the way out.
+            raise _Interrupted(code)
+
+
 def _tried(function: Callable[..., State], name: str, words: list[Any], options: Any) -> State:
     try:
         go_on()
-        return function(name, *words, **options)
+        return _called(function, name, words, options)
     except _LockLostError as err:
         return fail(state(name), [str(err)], "locked")
     except salt.exceptions.SaltException as err:
@@ -289,9 +325,6 @@ def _tried(function: Callable[..., State], name: str, words: list[Any], options:
         wrong = f"{type(err).__name__}: {err}; that is a fault of these states"
         how = "salt-run metis.report --out=json has its place"
         return fail(state(name), [f"{wrong}: {how}"])
-    except BaseException:
-        _end("interrupted", "")
-        raise
 
 
 def phase(
@@ -317,6 +350,21 @@ def phase(
     run = now()
     if not run["ready"]:
         return state(name) | _NOT_TRIED
+    try:
+        run["trying"] = True
+        ret = _noted(function, name, words, options)
+        run["trying"] = False
+    except _Interrupted:
+        _leave(run["interrupted"])
+    except BaseException:
+        run["trying"] = False
+        _end("interrupted", "")
+        raise
+    return ret
+
+
+def _noted(function: Callable[..., State], name: str, words: list[Any], options: Any) -> State:
+    run = now()
     note("phase", name=name)
     run["missing"] = []
     begun = time.monotonic()

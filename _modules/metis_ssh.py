@@ -15,6 +15,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import multiprocessing
 import os
 import re
 import shlex
@@ -289,6 +290,7 @@ def _each(
         # JSON, so that no password is taken for a template.
         file = stack.enter_context(_in_memory(f"#!json\n{json.dumps(roster)}"))
         stack.enter_context(_patient(waiting, progress))
+        stack.enter_context(_ended())
         found = client.cmd_iter(
             list(hosts),
             command,
@@ -311,6 +313,20 @@ def _in_memory(text: str) -> Iterator[str]:
         file.write(text)
         file.flush()
         yield f"/proc/self/fd/{file.fileno()}"
+
+
+@contextlib.contextmanager
+def _ended() -> Iterator[None]:
+    """End what salt-ssh forked off, where this process is interrupted."""
+    others = multiprocessing.active_children()
+    try:
+        yield
+    finally:
+        own = [child for child in multiprocessing.active_children() if child not in others]
+        for child in own:
+            child.terminate()
+        for child in own:
+            child.join(_CONNECT)
 
 
 @contextlib.contextmanager
@@ -376,9 +392,14 @@ def _judge(answer: dict[str, Any], host: str, entry: dict[str, Any], ret: dict[s
 
 
 def _close(folder: Path) -> None:
-    """End the connections, and remove what they needed."""
-    for control in folder.iterdir():
-        if control.is_socket():
-            end = ["ssh", "-o", f"ControlPath={control}", "-O", "exit", "-"]
-            subprocess.run(end, capture_output=True, timeout=30, check=False)
+    """Remove what there is, private keys first, and end the connections."""
+    controls = []
+    for file in list(folder.iterdir()):
+        if file.is_socket():
+            controls.append(file)
+        elif file.is_file():
+            file.unlink()
+    for control in controls:
+        end = ["ssh", "-o", f"ControlPath={control}", "-O", "exit", "-"]
+        subprocess.run(end, capture_output=True, timeout=30, check=False)
     shutil.rmtree(folder)

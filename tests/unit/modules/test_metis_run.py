@@ -213,6 +213,85 @@ def test_a_signal_ends_a_run_in_order(
     assert unusual == [other]
 
 
+class _Exited(BaseException):
+    """The process is gone."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """What an interrupt from the terminal does."""
+    handlers: dict[int, Callable[[int, None], None]] = {}
+
+    def ends(code: int) -> None:
+        raise _Exited(code)
+
+    monkeypatch.setattr(metis_run.signal, "signal", handlers.__setitem__)
+    monkeypatch.setattr(metis_run.os, "_exit", ends)
+    metis_run.heed_signals()
+    return lambda: handlers[signal.SIGTERM](signal.SIGTERM, None)
+
+
+@pytest.mark.parametrize("error", [None, CommandExecutionError("also"), KeyError("also")])
+def test_a_phase_that_is_interrupted_cleans_up_before_the_run_ends(
+    run: metis_run.Run,
+    interrupt: Callable[[], None],
+    capsys: pytest.CaptureFixture[str],
+    error: Exception | None,
+) -> None:
+    left = ["a private key"]
+
+    def phase(name: str) -> State:
+        try:
+            interrupt()
+        finally:
+            left.clear()
+            if error:
+                raise error
+        return _good(name)
+
+    with pytest.raises(_Exited) as ended:
+        _phase(phase)
+    assert (ended.value.code, left) == (143, [])
+    assert metis_journal.runs()[0]["result"] == "interrupted"
+    assert _events(run).count("end") == 1
+    assert metis_lock.holder("acme") is None
+    assert "salt-run state.orchestrate metis.deploy" in capsys.readouterr().err
+
+
+def test_a_second_interrupt_ends_a_run_that_still_cleans_up(
+    run: metis_run.Run, interrupt: Callable[[], None]
+) -> None:
+    waited: list[str] = []
+
+    def phase(name: str) -> State:
+        try:
+            interrupt()
+        finally:
+            interrupt()
+            waited.append("for long")
+        return _good(name)
+
+    with pytest.raises(_Exited) as ended:
+        _phase(phase)
+    assert (ended.value.code, waited) == (143, [])
+    assert metis_journal.runs()[0]["result"] == "interrupted"
+
+
+def test_a_process_that_was_forked_off_ends_no_run(
+    run: metis_run.Run, interrupt: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metis_run.os, "getpid", lambda: -1)
+    with pytest.raises(SystemExit) as ended:
+        interrupt()
+    assert ended.value.code == 143
+    assert metis_journal.runs()[0]["result"] == "running"
+    assert _events(run) == ["begin"]
+
+
 def test_signals_are_left_to_a_program_that_runs_verbs_in_threads() -> None:
     thread = threading.Thread(target=metis_run.heed_signals)
     before = signal.getsignal(signal.SIGINT)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import multiprocessing
+import signal
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -132,6 +136,29 @@ def test_nothing_is_left_on_disk(salt_ssh: SaltSsh, tmp_path: Path) -> None:
     option = salt_ssh.given[0]["roster"]["acme1"]["ssh_options"][2].strip("'")
     assert not Path(option.removeprefix("ControlPath=")).parent.exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_where_an_operator_interrupts(
+    salt_ssh: SaltSsh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    monkeypatch.setattr(metis_ssh, "_MEMORY", str(memory))
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+
+    def interrupted(hosts: list[str], command: str, **options: Any) -> Any:
+        # As salt-ssh has both in the middle of it.
+        Path(tempfile.mkstemp()[1]).write_text("a private key")
+        child.start()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(salt_ssh, "cmd_iter", interrupted)
+    before = tempfile.tempdir
+    with pytest.raises(KeyboardInterrupt):
+        metis_ssh.run({"acme1": ACCESS}, "true", {"acme1": "a script"})
+    assert list(memory.iterdir()) == []
+    assert child.exitcode == -signal.SIGTERM
+    assert tempfile.tempdir == before
 
 
 @pytest.mark.parametrize(
