@@ -155,5 +155,6 @@ def test_no_verb_begins_while_what_a_master_knows_is_replaced(
     os.close(metis_lock.take("acme", cut_off)["file"])
     _said(metis.unpack_backup(backup, keyring=operator.home))
     (holder,) = seen
+    assert holder
     assert (holder["verb"], holder["pid"]) == ("unpack_backup", os.getpid())
     assert "the lock of metis.upgrade of root" in capsys.readouterr().err
