@@ -1,16 +1,24 @@
 """
 Encryption for an operator's key, with GnuPG: streamed, so that nothing is written in clear.
 
+gpg never asks for a passphrase itself: its pinentry outlives it, and waits for ever. Where there is
+a terminal, it is asked for here.
+
 Runs on the master.
 """
 
 import contextlib
+import getpass
+import io
 import os
 import re
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -21,30 +29,35 @@ __virtualname__ = "metis_gpg"
 
 _TIMEOUT = 60
 _KEY = re.compile(r"(0x)?[0-9A-Fa-f]{16}([0-9A-Fa-f]{24})?")
-# What gpg says, in an operator's words.
+# What gpg says, in an operator's words; the first of these counts. `DECRYPTION_INFO` comes once the
+# key has opened the file.
 _LACKS = {
-    "[GNUPG:] PINENTRY_LAUNCHED": "the passphrase of the key was not given; where nobody can "
-    "be asked, unlock the key in gpg-agent first",
-    "No secret key": "the private key is not in the keyring {home}",
+    "[GNUPG:] DECRYPTION_INFO": "it is damaged",
+    "[GNUPG:] NODATA": "it is no file that GnuPG encrypted",
     "[GNUPG:] INV_RECP": "the key cannot be encrypted for: it has ended, was revoked, or is not in "
     "{home}",
-    "[GNUPG:] NODATA": "it is no file that GnuPG encrypted",
-    "[GNUPG:] BADMDC": "it is damaged",
-    "[GNUPG:] DECRYPTION_FAILED": "it is damaged",
+    "No secret key": "the private key is not in the keyring {home}",
+    "No pinentry": "a private key in the keyring {home} has a passphrase, and nobody to give it",
 }
+# gpg has one word for these, and for a key that is not there.
+_NOT_GIVEN = (
+    "the passphrase of the key was not given, or the file is damaged at its beginning; where "
+    "nobody can be asked, unlock the key in gpg-agent first"
+)
+_WRONG = "the passphrase is wrong, or the file is damaged at its beginning"
 
 
 def _environment() -> dict[str, str]:
-    """With what it says in English, and with the terminal where it may ask for a passphrase."""
-    terminal = {"GPG_TTY": os.ttyname(0)} if sys.stdin and sys.stdin.isatty() else {}
-    return {**os.environ, "LC_ALL": "C", **terminal}
+    """With what it says in English, and no terminal."""
+    return {k: v for k, v in os.environ.items() if k != "GPG_TTY"} | {"LC_ALL": "C"}
 
 
 def _command(home: str, *words: str) -> list[str]:
     program = shutil.which("gpg")
     if not program:
         raise salt.exceptions.CommandExecutionError("the master has no gpg: apt-get install gnupg")
-    return [program, "--homedir", home, "--quiet", "--no-tty", *words]
+    alone = ("--quiet", "--no-tty", "--batch", "--pinentry-mode", "error")
+    return [program, "--homedir", home, *alone, *words]
 
 
 def keyring(given: Any) -> str:
@@ -121,7 +134,7 @@ def receiver(recipient: Any, home: str) -> list[str]:
 
 
 _ENCRYPT = (
-    *("--batch", "--yes", "--status-fd", "2", "--trust-model", "always"),
+    *("--yes", "--status-fd", "2", "--trust-model", "always"),
     *("--compress-algo", "none", "--cipher-algo", "AES256", "--encrypt"),
 )
 
@@ -143,6 +156,32 @@ def _why(said: str, home: str) -> str:
 
 
 @contextlib.contextmanager
+def _running(command: list[str], **streams: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A gpg that ends with what it is for."""
+    with subprocess.Popen(command, env=_environment(), **streams) as gpg:
+        try:
+            yield gpg
+            _end(gpg)
+        except BaseException:
+            gpg.kill()
+            raise
+
+
+def _end(gpg: subprocess.Popen[bytes]) -> None:
+    try:
+        gpg.wait(_TIMEOUT)
+    except subprocess.TimeoutExpired as err:
+        raise salt.exceptions.CommandExecutionError(
+            f"gpg did not end within {_TIMEOUT} s, and was killed: look at gpg-agent"
+        ) from err
+
+
+def _said(errors: IO[bytes]) -> str:
+    errors.seek(0)
+    return errors.read().decode("utf-8", "replace")
+
+
+@contextlib.contextmanager
 def encrypting(words: list[str], home: str, into: int) -> Iterator[IO[bytes]]:
     """
     Encrypt what is written.
@@ -159,38 +198,28 @@ def encrypting(words: list[str], home: str, into: int) -> Iterator[IO[bytes]]:
     """
     with _scratch(home) as (folder, there), tempfile.TemporaryFile() as errors:
         command = _command(there, *_ENCRYPT, *words)
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=into,
-            stderr=errors,
-            cwd=folder,
-            env=_environment(),
-        ) as gpg:
+        broken = False
+        streams = {"stdin": subprocess.PIPE, "stdout": into, "stderr": errors, "cwd": folder}
+        with _running(command, **streams) as gpg:
             stdin = gpg.stdin
             assert stdin is not None
-            broken = False
             try:
                 yield stdin
                 stdin.close()
             except BrokenPipeError:
                 # It says itself why.
                 broken = True
-            except BaseException:
-                gpg.kill()
-                raise
-            gpg.wait(_TIMEOUT)
         if gpg.returncode or broken:
-            errors.seek(0)
             raise salt.exceptions.CommandExecutionError(
-                f"encrypting failed: {_why(errors.read().decode('utf-8', 'replace'), home)}"
+                f"encrypting failed: {_why(_said(errors), home)}"
             )
 
 
 @contextlib.contextmanager
 def decrypting(file: str, home: str) -> Iterator[IO[bytes]]:
     """
-    Read what was encrypted. A passphrase is asked for by gpg itself, where there is a terminal.
+    Read what was encrypted. A passphrase that gpg-agent does not know is asked for, where there is
+    a terminal.
 
     file
         The absolute path.
@@ -204,34 +233,91 @@ def decrypting(file: str, home: str) -> Iterator[IO[bytes]]:
     """
     with contextlib.ExitStack() as stack:
         try:
-            source = stack.enter_context(open(file, "rb"))
+            source = stack.enter_context(open(file, "rb", buffering=0))
         except OSError as err:
             raise salt.exceptions.CommandExecutionError(f"{file}: {err.strerror}") from err
-        errors = stack.enter_context(tempfile.TemporaryFile())
-        gpg = stack.enter_context(
-            subprocess.Popen(
-                _command(home, "--status-fd", "2", "--decrypt"),
-                stdin=source,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=_environment(),
-            )
-        )
-        stdout = gpg.stdout
-        assert stdout is not None
-        try:
-            yield stdout
-            # What follows the last that was wanted counts for its being undamaged.
-            while stdout.read(1 << 20):
-                pass
-        except BaseException:
-            gpg.kill()
-            raise
-        gpg.wait(_TIMEOUT)
+        gpg, errors = stack.enter_context(_decryption(source, home))
+        locked = _NOT_GIVEN if _is_locked(gpg, errors, home) else ""
+        if locked and sys.stdin and sys.stdin.isatty():
+            again = _decryption(source, home, _passphrase(file))
+            gpg, errors = stack.enter_context(again)
+            locked = _WRONG if _is_locked(gpg, errors, home) else ""
+        if locked:
+            raise salt.exceptions.CommandExecutionError(f"{file}: {locked}")
+        stdout = _stdout(gpg)
+        yield stdout
+        # What follows the last that was wanted counts for its being undamaged.
+        while stdout.read(1 << 20):
+            pass
+        _end(gpg)
         if gpg.returncode:
-            errors.seek(0)
-            said = errors.read().decode("utf-8", "replace")
-            raise salt.exceptions.CommandExecutionError(f"{file}: {_why(said, home)}")
+            raise salt.exceptions.CommandExecutionError(f"{file}: {_why(_said(errors), home)}")
+
+
+@contextlib.contextmanager
+def _decryption(
+    source: IO[bytes], home: str, passphrase: bytes | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    """A gpg that decrypts, and the file of what it says."""
+    source.seek(0)
+    words: list[str] = []
+    passed: list[int] = []
+    with contextlib.ExitStack() as stack:
+        errors = stack.enter_context(tempfile.TemporaryFile())
+        if passphrase is not None:
+            given, giving = os.pipe()
+            stack.callback(os.close, given)
+            with open(giving, "wb") as opened:
+                opened.write(passphrase + b"\n")
+            words, passed = ["--pinentry-mode", "loopback", "--passphrase-fd", str(given)], [given]
+        command = _command(home, *words, "--status-fd", "2", "--decrypt")
+        streams = {"stdin": source, "stdout": subprocess.PIPE, "stderr": errors}
+        gpg = stack.enter_context(_running(command, **streams, pass_fds=passed))
+        yield gpg, errors
+
+
+def _stdout(gpg: subprocess.Popen[bytes]) -> io.BufferedReader:
+    assert isinstance(gpg.stdout, io.BufferedReader)
+    return gpg.stdout
+
+
+def _is_locked(gpg: subprocess.Popen[bytes], errors: IO[bytes], home: str) -> bool:
+    """Whether gpg gave nothing, although the keyring has a private key that the file is for."""
+    if not select.select([_stdout(gpg)], [], [], _TIMEOUT)[0]:
+        raise salt.exceptions.CommandExecutionError(
+            f"gpg gave nothing for {_TIMEOUT} s, and was killed: look at gpg-agent"
+        )
+    if _stdout(gpg).peek(1):
+        return False
+    _end(gpg)
+    said = _said(errors)
+    keys = re.findall(r"^\[GNUPG:\] ENC_TO ([0-9A-F]{16})", said, re.MULTILINE)
+    if not gpg.returncode or "[GNUPG:] DECRYPTION_INFO" in said or not keys:
+        return False
+    # It fails where one of them is not there.
+    listed = _done(home, "--with-colons", "--list-secret-keys", *keys).stdout.decode()
+    fields = [line.split(":") for line in listed.splitlines()]
+    # Of a key with a `#` the private half is elsewhere.
+    return any(f[0] in ("sec", "ssb") and f[4] in keys and f[14] != "#" for f in fields)
+
+
+def _passphrase(file: str) -> bytes:
+    usual = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main:
+        # As a run that is interrupted ends at once: the terminal would go on without an echo.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return getpass.getpass(f"Passphrase of the key that opens {file}: ").encode()
+    except EOFError as err:
+        raise salt.exceptions.CommandExecutionError(f"{file}: {_NOT_GIVEN}") from err
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, usual)
+        signal.raise_signal(signal.SIGINT)
+        raise
+    finally:
+        if in_main:
+            signal.signal(signal.SIGINT, usual)
 
 
 def secret_keys(messages: list[str], home: str) -> bytes:
@@ -276,9 +362,17 @@ def take_keys(keys: bytes, home: str) -> None:
 
 
 def _run(home: str, *words: str, given: bytes = b"") -> bytes:
+    done = _done(home, *words, given=given)
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace")
+        raise salt.exceptions.CommandExecutionError(f"the keyring {home}: {_why(said, home)}")
+    return done.stdout
+
+
+def _done(home: str, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     try:
-        done = subprocess.run(
-            _command(home, "--batch", *words),
+        return subprocess.run(
+            _command(home, *words),
             input=given,
             capture_output=True,
             timeout=_TIMEOUT,
@@ -287,7 +381,3 @@ def _run(home: str, *words: str, given: bytes = b"") -> bytes:
         )
     except (OSError, subprocess.TimeoutExpired) as err:
         raise salt.exceptions.CommandExecutionError(f"gpg cannot be used: {err}") from err
-    if done.returncode:
-        said = done.stderr.decode("utf-8", "replace")
-        raise salt.exceptions.CommandExecutionError(f"the keyring {home}: {_why(said, home)}")
-    return done.stdout

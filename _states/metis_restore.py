@@ -201,7 +201,7 @@ def begun(name: str) -> State:
     ret = __salt__["metis_run.state"](name)
     run = __salt__["metis_run.now"]()
     if __opts__["test"]:
-        return ret | {"comment": "looked at after a real run only"}
+        return ret | {"comment": "a real run alone writes that"}
     record = {"backup": run["backup_id"], "parts": run["agreed"], "since": int(time.time())}
     __salt__["metis_backup_master.keep_begun"](run["org"], record)
     return ret | {"comment": f"the same command goes on with it: {', '.join(run['agreed'])}"}
