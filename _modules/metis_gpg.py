@@ -14,11 +14,9 @@ import os
 import re
 import select
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -302,22 +300,10 @@ def _is_locked(gpg: subprocess.Popen[bytes], errors: IO[bytes], home: str) -> bo
 
 
 def _passphrase(file: str) -> bytes:
-    usual = signal.getsignal(signal.SIGINT)
-    in_main = threading.current_thread() is threading.main_thread()
-    if in_main:
-        # As a run that is interrupted ends at once: the terminal would go on without an echo.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return getpass.getpass(f"Passphrase of the key that opens {file}: ").encode()
     except EOFError as err:
         raise salt.exceptions.CommandExecutionError(f"{file}: {_NOT_GIVEN}") from err
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, usual)
-        signal.raise_signal(signal.SIGINT)
-        raise
-    finally:
-        if in_main:
-            signal.signal(signal.SIGINT, usual)
 
 
 def secret_keys(messages: list[str], home: str) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -166,23 +165,6 @@ def test_damage_is_told_and_not_a_passphrase_that_was_right(
     with pytest.raises(CommandExecutionError, match="cut: it is damaged"):
         _decrypted(tmp_path / "cut", locked.home)
     typed.assert_called_once()
-
-
-def test_an_interrupt_at_the_question_ends_as_the_run_has_it(locked: Locked, typed: Mock) -> None:
-    def interrupted(prompt: str) -> str:
-        signal.raise_signal(signal.SIGINT)
-        return ""
-
-    typed.side_effect = interrupted
-    told: list[int] = []
-    usual = signal.signal(signal.SIGINT, lambda number, frame: told.append(number))
-    try:
-        # Not before the question is off the terminal.
-        with pytest.raises(KeyboardInterrupt):
-            _decrypted(locked.file, locked.home)
-    finally:
-        signal.signal(signal.SIGINT, usual)
-    assert told == [signal.SIGINT]
 
 
 def test_a_passphrase_of_a_key_for_the_pillar_is_not_asked_for(locked: Locked) -> None:
