@@ -34,7 +34,8 @@ def test_the_password_is_made_on_the_master_and_goes_to_the_host_of_admin(site: 
     [admin] = _shown(site, "gone")["metis"]["roles"]["admin"]["instances"]
     password = admin["config"]["spring"]["datasource"]["druid"]["password"]
     assert len(password) == 32
-    [file] = [file for file in site.secrets.iterdir() if password in file.read_text()]
+    files = [file for file in site.secrets.rglob("*") if file.is_file()]
+    [file] = [file for file in files if password in file.read_text()]
     assert file.name == "small.yaml"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(site.secrets.stat().st_mode) == 0o700
