@@ -22,7 +22,7 @@ FAULTS = [
             "fleet1",
             f"umount {_CARRIER}; rmdir {_CARRIER}; mv {_CARRIER}.away {_CARRIER}",
         ),
-        words=("fleet1: The artifact carrier of sandbox is there: ", "No space left on device"),
+        words=("fleet1: The artifacts of carrier sandbox are there: ", "No space left on device"),
     ),
     Fault(
         "a file system that is read-only",
