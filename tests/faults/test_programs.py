@@ -17,6 +17,12 @@ def _stranger(port: int, address: str) -> str:
     return f"systemd-run --quiet --unit=stranger-{port} --property=Type=exec {listen}"
 
 
+def _until(unit: str, says: str) -> str:
+    """Wait until a program has failed as it does: it is started, and needs its time for that."""
+    look = f"journalctl --unit {unit} --since -30s | grep --quiet '{says}'"
+    return f'timeout 30 sh -c "until {look}; do sleep 0.2; done"'
+
+
 # All at once: what looks at everything tells everything.
 UNHEALTHY = [
     Fault(
@@ -24,7 +30,8 @@ UNHEALTHY = [
         breaks=(
             "fleet1",
             f"cp --preserve {_KEY} /root/key; echo nonsense >{_KEY}; "
-            "systemctl restart metis-carrier",
+            "systemctl restart metis-carrier; "
+            + _until("metis-carrier", "could not read private key"),
         ),
         mends=("fleet1", f"cp --preserve /root/key {_KEY}; rm /root/key"),
         words=("carrier@fleet1: ", f"could not read private key from {_KEY}"),
@@ -34,25 +41,30 @@ UNHEALTHY = [
         breaks=(
             "fleet2",
             "mysql --execute \"SET PASSWORD FOR 'metis_admin'@'127.0.0.1' = PASSWORD('another')\"; "
-            "systemctl restart metis-admin",
+            "systemctl restart metis-admin; " + _until("metis-admin", "Access denied for user"),
         ),
         # The deploy gives it the right one again.
         mends=("fleet2", "true"),
-        words=("admin@fleet2: metis-admin.service ", "Access denied for user"),
+        words=("admin@fleet2: ", "Access denied for user"),
     ),
     Fault(
         "a port of Glacier2 that a stranger has",
         breaks=(
             "fleet3",
             f"systemctl stop metis-glacier2; {_stranger(10031, '10.77.0.23')}; "
-            "systemctl start --no-block metis-glacier2",
+            "systemctl start --no-block metis-glacier2; "
+            + _until("metis-glacier2", "Address already in use"),
         ),
         mends=("fleet3", "systemctl stop stranger-10031"),
-        words=("ice_via@fleet3: metis-glacier2.service ", "Address already in use"),
+        words=("ice_via@fleet3: ", "Address already in use"),
     ),
     Fault(
         "a Python environment that is damaged",
-        breaks=("fleet4", f"mv {_SDK} /root/; systemctl restart metis-data@8700"),
+        breaks=(
+            "fleet4",
+            f"mv {_SDK} /root/; systemctl restart metis-data@8700; "
+            + _until("metis-data@8700", "No module named"),
+        ),
         mends=("fleet4", f"mv /root/channel_sdk {_SDK}"),
         words=("data@fleet4:8700: ", "No module named 'channel_sdk'"),
     ),
@@ -61,7 +73,8 @@ UNHEALTHY = [
         breaks=(
             "fleet4",
             f"systemctl stop metis-compute@8800; {_stranger(8800, '0.0.0.0')}; "
-            "systemctl start metis-compute@8800",
+            "systemctl start metis-compute@8800; "
+            + _until("metis-compute@8800", "Failed to bind to address"),
         ),
         mends=("fleet4", "systemctl stop stranger-8800"),
         words=("compute@fleet4:8800: ", "Failed to bind to address"),
