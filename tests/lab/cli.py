@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from tests.lab import arguments, cache, machine, network, record, systems, teardown, venv
 from tests.lab.errors import LabError
@@ -18,6 +21,8 @@ from tests.lab.progress import Progress
 from tests.lab.table import table
 
 _TEST_LAB = "test"
+# The folders of tests that have hosts.
+_ON_HOSTS = ("fleet", "faults", "lab")
 _NAME = re.compile(r"[a-z][a-z0-9]{0,11}")
 
 
@@ -165,13 +170,41 @@ def _test(words: argparse.Namespace) -> int:
         _make_room(keep, progress)
         try:
             python = str(environment / "bin/python3")
-            pytest = network.enter(_TEST_LAB, python, "-m", "pytest", *words.words)
+            pytest = network.enter(_TEST_LAB, python, "-m", "pytest")
             os.chdir(venv.REPOSITORY)
-            return _foreground(pytest, dict(os.environ))
+            if words.words:
+                return _foreground([*pytest, *words.words], dict(os.environ))
+            return _everything(pytest, progress)
         finally:
             if not keep:
                 with teardown.exclusive(_TEST_LAB):
                     teardown.clear(_TEST_LAB)
+
+
+def _everything(pytest: Sequence[str], progress: Progress) -> int:
+    """Run every test: those on hosts, which mostly wait for them, and the others in between."""
+    folders = [file.parent.name for file in sorted(Path("tests").glob("*/__init__.py"))]
+    others = [f"tests/{name}" for name in folders if name not in _ON_HOSTS]
+    behind = ["nice", "--adjustment=19", *pytest, "-p", "no:cacheprovider", *others]
+    with tempfile.TemporaryFile() as said:
+        beside = subprocess.Popen(
+            behind, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT
+        )
+        try:
+            on_hosts = [f"tests/{name}" for name in _ON_HOSTS]
+            code = _foreground([*pytest, *on_hosts], dict(os.environ))
+            if beside.poll() is None:
+                with progress.step(f"waiting for {' '.join(others)}"):
+                    beside.wait()
+        finally:
+            if beside.poll() is None:
+                beside.terminate()
+                beside.wait()
+            print(f"{' '.join(others)}:", flush=True)
+            said.seek(0)
+            shutil.copyfileobj(said, sys.stdout.buffer)
+            sys.stdout.flush()
+    return code or abs(beside.returncode)
 
 
 def _make_room(keep: bool, progress: Progress) -> None:

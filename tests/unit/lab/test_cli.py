@@ -1,6 +1,10 @@
 """The commands of `./lab`, where they decide something."""
 
+from __future__ import annotations
+
+import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +31,27 @@ def test_tests_begin_without_the_hosts_of_a_run_that_was_cut_off(
     monkeypatch.setattr(network, "make", lambda lab: did.append("make"))
     cli._make_room(keep, Progress())
     assert did == done
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with folders of tests."""
+    for name in ("fleet", "faults", "lab", "unit", "lint"):
+        (tmp_path / "tests" / name).mkdir(parents=True)
+        (tmp_path / "tests" / name / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("on_hosts", "others"), [(0, 0), (1, 0), (0, 1), (2, 1)])
+def test_every_folder_is_tested_and_each_failure_counts(
+    folders: Path, capfdbinary: pytest.CaptureFixture[bytes], on_hosts: int, others: int
+) -> None:
+    codes = f"{on_hosts} if 'tests/lab' in sys.argv else {others}"
+    command = [sys.executable, "-c", f"import sys; print(*sys.argv); sys.exit({codes})"]
+    ended = cli._everything(command, Progress())
+    assert bool(ended) == bool(on_hosts or others)
+    said = capfdbinary.readouterr().out.decode()
+    first, _, second = (line.split() for line in said.splitlines())
+    assert {"tests/fleet", "tests/faults", "tests/lab"} < {*first}
+    assert {"tests/unit", "tests/lint"} < {*second}
