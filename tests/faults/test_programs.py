@@ -59,6 +59,7 @@ UNHEALTHY = [
         words=("ice_via@fleet3: ", "Address already in use"),
     ),
     Fault(
+        # Of every fighter of the host.
         "a Python environment that is damaged",
         breaks=(
             "fleet4",
@@ -67,17 +68,6 @@ UNHEALTHY = [
         ),
         mends=("fleet4", f"mv /root/channel_sdk {_SDK}"),
         words=("data@fleet4:8700: ", "No module named 'channel_sdk'"),
-    ),
-    Fault(
-        "a port of compute that a stranger has",
-        breaks=(
-            "fleet4",
-            f"systemctl stop metis-compute@8800; {_stranger(8800, '0.0.0.0')}; "
-            "systemctl start metis-compute@8800; "
-            + _until("metis-compute@8800", "Failed to bind to address"),
-        ),
-        mends=("fleet4", "systemctl stop stranger-8800"),
-        words=("compute@fleet4:8800: ", "Failed to bind to address"),
     ),
 ]
 _REGISTER = (
