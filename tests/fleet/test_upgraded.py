@@ -216,7 +216,7 @@ def _cut_off(org: Organization, verb: str, release: str, count: int) -> None:
 
     def switched() -> int:
         entries = yaml.safe_load(record.read_text()).values()
-        return sum(1 for entry in entries if entry["release"] == release)
+        return sum(1 for entry in entries if entry.get("release") == release)
 
     with ThreadPoolExecutor() as pool:
         run = pool.submit(_verb, org, verb)
