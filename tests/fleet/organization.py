@@ -11,6 +11,8 @@ from tests.lab.fleet import Lab
 
 NAME = "fleet"
 CONSUL = "http://10.77.0.21:8500"
+# The phase of a deploy that keeps the settings of each instance, for when it is taken out.
+RECORD = "The record says what is deployed, and what is not wanted any more"
 UNITS = {
     "fleet1": ["metis-consul.service", "metis-carrier.service"],
     "fleet2": ["metis-consul.service", "mariadb.service", "metis-admin.service", "nginx.service"],

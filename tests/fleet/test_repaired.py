@@ -4,7 +4,7 @@ import time
 
 import requests
 
-from tests.fleet.organization import CONSUL, NAME, SERVICES, UNITS, Organization
+from tests.fleet.organization import CONSUL, NAME, RECORD, SERVICES, UNITS, Organization
 
 CARRIER = "carrierService_10.77.0.21_10033"
 
@@ -192,9 +192,7 @@ def test_a_changed_address_reaches_the_keys(org: Organization) -> None:
             right.replace("external_address: 10.77.0.23", "external_address: 192.0.2.9"),
             encoding="utf-8",
         )
-        # The record says which keys go with an instance.
-        record = "The record says what is deployed, and what is not wanted any more"
-        assert list(org.changes("deploy")) == [record, "consul runs"]
+        assert list(org.changes("deploy")) == [RECORD, "consul runs"]
         assert requests.get(key, timeout=10).text == "192.0.2.9_10031"
     finally:
         file.write_text(right, encoding="utf-8")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from tests.fleet.organization import NAME, Organization
+from tests.fleet.organization import NAME, RECORD, Organization
 from tests.fleet.test_secrets import KEPT, holding
 
 ADMIN = "10.77.0.22"
@@ -139,6 +139,7 @@ def test_the_operator_s_own_certificate_takes_its_place(secured: Organization) -
     own = f"admin: {{certificate: {certificate}, certificate_key: {key}, "
     with secured.edited(("admin: {", own)):
         assert list(secured.changes("deploy")) == [
+            RECORD,
             "Everything is installed and configured",
             "admin runs",
         ]
