@@ -14,7 +14,10 @@ _SDK = "$(echo /opt/metis/fighter/releases/sandbox/env/lib/python3*/site-package
 
 def _stranger(port: int, address: str) -> str:
     listen = f"/usr/bin/python3 -m http.server {port} --bind {address}"
-    return f"systemd-run --quiet --unit=stranger-{port} --property=Type=exec {listen}"
+    begin = f"systemd-run --quiet --unit=stranger-{port} --property=Type=exec {listen}"
+    # systemd knows when it was started, and not when it listens.
+    look = f"ss --no-header --listening --tcp sport = :{port} | grep --quiet ."
+    return f'{begin}; timeout 30 sh -c "until {look}; do sleep 0.1; done"'
 
 
 def _until(unit: str, says: str) -> str:
