@@ -283,7 +283,11 @@ def _with_reason(ret: State) -> State:
     lines = [ret["comment"], f"reason: {reason}"]
     if run["id"]:
         lines.append(f"all of it: salt-run metis.report run={run['id']}")
-    lines.append(f"once that is mended, go on with\n  {_command()}")
+    if reason == "invalid-input":
+        # What was asked for is not known: a misspelt filter must not be gone on without.
+        lines.append("mend that, and give the verb again")
+    else:
+        lines.append(f"once that is mended, go on with\n  {_command()}")
     return ret | {"reason": reason, "comment": "\n".join(lines)}
 
 

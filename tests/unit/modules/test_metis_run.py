@@ -146,6 +146,8 @@ def test_a_reason_that_is_given_stays(run: metis_run.Run) -> None:
     done = _phase(lambda name: metis_run.fail(_good(name), ["no"], "invalid-input"))
     assert done["reason"] == "invalid-input"
     assert "reason: invalid-input" in done["comment"]
+    # Not without the filter that was misspelt.
+    assert "salt-run state.orchestrate" not in done["comment"]
 
 
 @pytest.mark.parametrize("error", [CommandExecutionError("the master is away"), KeyError("x")])
