@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import yaml
 
@@ -163,6 +164,12 @@ def test_an_upgrade_goes_on_after_the_master_and_after_salt_run_were_killed(
     org: Organization,
 ) -> None:
     record = org.lab.master.root / f"etc/salt/pki/master/metis/deployed/{NAME}.yaml"
+
+    def _recorded() -> dict[str, Any]:
+        found: dict[str, Any] = yaml.safe_load(record.read_text(encoding="utf-8"))
+        entry: dict[str, Any] = found["carrier@fleet1"]
+        return entry
+
     with _wanting(org, "sandbox2"):
         run = Running(org, "upgrade", CARRIER)
         run.until("It is laid down beside the one that runs")
@@ -171,13 +178,12 @@ def test_an_upgrade_goes_on_after_the_master_and_after_salt_run_were_killed(
         _tells_of_the_master(org, ended)
         org.lab.await_minions()
         run = Running(org, "upgrade", CARRIER)
-        until(lambda: "release: sandbox2" in record.read_text(encoding="utf-8"), LIMIT)
+        until(lambda: _recorded()["release"] == "sandbox2", LIMIT)
         run.signal(signal.SIGKILL)
         assert run.ended().code != 0
         assert newest(org)["result"] == "interrupted"
         mended(org, "upgrade", CARRIER)
-        entries = yaml.safe_load(record.read_text(encoding="utf-8"))
-        assert entries["carrier@fleet1"]["release"] == "sandbox2"
+        assert _recorded()["release"] == "sandbox2"
         assert org.status()["carrier@fleet1"]["health"] == "healthy"
 
 
