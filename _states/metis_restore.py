@@ -231,6 +231,7 @@ def brought_back(name: str, part: str) -> State:
         return ret | {"result": None, "comment": f"{host} would get it from the backup"}
     stored = __salt__["metis_backup_stage.stored"](run["org"], part)
     asked = {"part": part, "stored": stored, "sha256": known["sha256"]}
+    __salt__["metis_run.go_on"]()
     answers = __salt__["metis_fleet.run"]([host], "metis_backup_host.take", asked, _TAKE)
     # Programs may have been stopped for it.
     run["seen"].pop(host, None)

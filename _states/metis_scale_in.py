@@ -46,11 +46,8 @@ def _raise(problems: list[str]) -> None:
         raise salt.exceptions.CommandExecutionError("\n".join(problems))
 
 
-def _ask(host: str, function: str, kwarg: dict[str, Any], kind: tuple[type, ...]) -> Any:
-    """What a function returns on one host; raises where it does not return what it should."""
-    answers = __salt__["metis_fleet.run"]([host], function, kwarg, _QUORUM + _LOOK)
-    _raise(__salt__["metis_run.problems"](answers, _QUORUM + _LOOK, kind))
-    return answers[host]["return"]
+def _ask(host: str, function: str, kwarg: dict[str, Any], kind: type) -> Any:
+    return __salt__["metis_roll.ask"](host, function, kwarg, _QUORUM + _LOOK, kind)
 
 
 def _command(verb: str, **asked: str) -> str:
@@ -215,7 +212,7 @@ def _servers() -> list[dict[str, Any]]:
     """consul's servers, as the first of those that stay knows them."""
     first = _staying()[0]
     asked = {"agent": _agent(first)}
-    found: list[dict[str, Any]] = _ask(first["host"], "metis_consul.servers", asked, (list,))
+    found: list[dict[str, Any]] = _ask(first["host"], "metis_consul.servers", asked, list)
     return found
 
 
@@ -250,9 +247,9 @@ def _used(server: Instance) -> list[str]:
     if server["host"] in run["lost"]:
         return []
     asked = {"agent": _agent(server)}
-    if not _ask(server["host"], "metis_consul.listens", asked, (bool,)):
+    if not _ask(server["host"], "metis_consul.listens", asked, bool):
         return []
-    registered = _ask(server["host"], "metis_consul.services", asked, (dict,))
+    registered = _ask(server["host"], "metis_consul.services", asked, dict)
     leaving = {instance["id"] for instance in run["instances"]}
     users = [
         other["id"]
@@ -339,12 +336,12 @@ def _forget(instance: Instance) -> None:
     gone = [*run["lost"], *(i["host"] for i in run["instances"] if i["role"] == "consul")]
     if instance["host"] in run["lost"] and service and agent["host"] not in gone:
         asked = {"agent": agent, "service_id": service["id"]}
-        _ask(agent["host"], "metis_consul.deregister", asked, (type(None),))
+        _ask(agent["host"], "metis_consul.deregister", asked, type(None))
     if instance["role"] == "consul":
         first = _staying()[0]
         asked = {"agent": _agent(first), "server": _raft(instance), "timeout": _QUORUM}
         asked["node"] = f"consul_{instance['address']}"
-        wrong = _ask(first["host"], "metis_consul.expel", asked, (str,))
+        wrong = _ask(first["host"], "metis_consul.expel", asked, str)
         _raise([f"{instance['id']}: {wrong}"] if wrong else [])
     __salt__["metis_deployed.drop"](run["org"], instance["id"])
     __salt__["metis_run.say"](f"  {instance['id']}: taken out")

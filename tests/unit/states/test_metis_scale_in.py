@@ -17,6 +17,7 @@ from _modules import (
     metis_journal,
     metis_lock,
     metis_orgs,
+    metis_roll,
     metis_run,
     metis_secrets,
     metis_topology,
@@ -109,7 +110,8 @@ def configure_loader_modules(
     own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
     begun(functions, opts, tmp_path, monkeypatch)
     modules = (metis, metis_run, metis_scale_in, metis_secrets, metis_deployed, metis_backup_master)
-    return pure | dict.fromkeys((*modules, metis_journal, metis_lock), own)
+    functions |= orgs.by_salts_name(metis_roll)
+    return pure | dict.fromkeys((*modules, metis_journal, metis_lock, metis_roll), own)
 
 
 @pytest.fixture
