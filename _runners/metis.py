@@ -184,7 +184,13 @@ def runs(org: str | None = None, **kwargs: Any) -> dict[str, Any]:
     """
     if error := _unknown_arguments(kwargs, "org"):
         return _shown(error, 1)
-    found = __salt__["salt.cmd"]("metis_journal.runs", None if org is None else str(org))
+    cmd = __salt__["salt.cmd"]
+    found = cmd("metis_journal.runs", None if org is None else str(org))
+    if org is not None and not found:
+        # Where it had runs, it may be in no file any more.
+        request = cmd("metis_verb.request", {"org": str(org)}, cmd("metis_orgs.read"))
+        if not request["org"]:
+            return _shown(request["error"], 1)
     rows = [
         {
             "run": run["run"],
@@ -241,8 +247,12 @@ def _reported_lines(known: dict[str, Any], entries: list[dict[str, Any]]) -> lis
         f"  {known['result']}{why}, {_took(known['seconds'])}",
     ]
     results = {True: "held", None: "would change", False: "FAILED"}
+    begun = None
     for entry in entries:
-        if entry["event"] == "phase-end":
+        if entry["event"] == "phase":
+            begun = entry["name"]
+        elif entry["event"] == "phase-end":
+            begun = None
             count = sum(entry["changes"].values())
             lines.append(
                 f"{results[entry['result']]:12}  {entry['name']}"
@@ -255,8 +265,12 @@ def _reported_lines(known: dict[str, Any], entries: list[dict[str, Any]]) -> lis
                 did = f"{entry['changed']} of {entry['states']} states changed"
                 did += f", {entry['failed']} failed" * bool(entry["failed"])
             lines.append(f"    {entry['host']}: {did}")
+        elif entry["event"] == "restarted":
+            lines.append(f"    {entry['instance']}: restarted")
         elif entry["event"] == "versions":
             lines += [f"    {name}: runs {v}" for name, v in entry["instances"].items() if v]
+    if begun:
+        lines.append(f"{known['result']:12}  {begun}")
     return lines
 
 

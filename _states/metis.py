@@ -73,7 +73,8 @@ def _guarded(name: str, hosts: bool, takes: list[str], leaving: bool) -> State:
         __salt__["metis_run.keep_journal"](request["org"])
     __salt__["metis_run.heed_signals"]()
     if request["error"]:
-        return __salt__["metis_run.fail"](ret, [request["error"]], "invalid-input")
+        # Each fault is told at once: what Salt prints of the steps after it is long.
+        return __salt__["metis_run.fail"](ret, request["error"].splitlines(), "invalid-input")
     run |= request
     if locked := __salt__["metis_run.lock"]():
         return __salt__["metis_run.fail"](ret, locked, "locked")

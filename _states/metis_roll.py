@@ -131,7 +131,9 @@ def restarted(name: str, roles: list[str], timeout: float = 180) -> State:
         ret["changes"][instance["id"]] = {"old": None, "new": f"restarted: {units}"}
     count = len(ret["changes"])
     if not count:
-        return ret | {"comment": "all were restarted before" if meant else "nothing of it runs"}
+        return ret | {
+            "comment": "all were restarted before" if meant else "nothing of it is to be restarted"
+        }
     ret["comment"] = f"{count} {'would be ' if __opts__['test'] else ''}restarted"
     if blind := _without_agent(ret["changes"]):
         ret["comment"] += f"; they find carrier only after a restart of their own: {blind}"

@@ -106,6 +106,27 @@ def test_a_report_tells_phases_hosts_and_what_went_wrong(began: Callable[[], str
     assert _text(metis.report()) == "\n".join(lines)
 
 
+def test_a_report_of_a_run_that_was_cut_off_tells_how_far_it_came(
+    began: Callable[[], str],
+) -> None:
+    def cut_off(name: str) -> State:
+        metis_run.note("restarted", instance="consul@h1", since=1.0)
+        raise KeyboardInterrupt
+
+    run = began()
+    with pytest.raises(KeyboardInterrupt):
+        metis_run.phase(cut_off, "consul is restarted", [], {})
+    lines = _text(metis.report(run)).splitlines()
+    assert lines[-2:] == ["    consul@h1: restarted", "interrupted   consul is restarted"]
+
+
+def test_runs_of_an_organization_that_is_not_there_are_a_fault() -> None:
+    shown = metis.runs("amce")
+    assert shown["retcode"] == 1
+    assert "there is no organization amce" in shown["data"]
+    assert metis.runs("acme") == metis.runs("acme") | {"retcode": 0, "data": "no verb was run yet"}
+
+
 def test_a_program_gets_the_whole_journal(
     began: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -224,7 +224,10 @@ def test_only_the_hosts_that_are_meant_are_asked(
 
 
 def test_a_faulty_file_stops_a_verb_before_any_host_is_asked(
-    guarded: Callable[[], State], fleet: Fleet, known: dict[str, Any]
+    guarded: Callable[[], State],
+    fleet: Fleet,
+    known: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = orgs.org_file(carrier={"rpc_port": 80})
     file["hosts"]["h4"]["roles"].append("consul")
@@ -234,6 +237,8 @@ def test_a_faulty_file_stops_a_verb_before_any_host_is_asked(
     first, *faults = problems(done)
     assert first.startswith("/pillar/orgs/acme.sls has 3 faults")
     assert len(faults) == 3
+    said = capsys.readouterr().err
+    assert all(f"FAILED  {line}\n" in said for line in (first, *faults))
     assert fleet.jobs == []
 
 

@@ -179,7 +179,7 @@ def test_what_was_stopped_stays_out_and_is_named(
     done = _restart()
     assert all(phase["result"] is True for phase in done)
     assert set(hosts.restarted()) == {*EVERY} - {"data@h4:8701", "admin@h2"}
-    assert done[2]["comment"] == "nothing of it runs"
+    assert done[2]["comment"] == "nothing of it is to be restarted"
     said = capsys.readouterr().err
     assert "stopped, and staying so: admin@h2, data@h4:8701" in said
     # Nor does it keep the verb from passing.
