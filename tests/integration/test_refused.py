@@ -58,7 +58,7 @@ def test_the_status_of_a_faulty_file_is_its_faults(site: Site, broken: str) -> N
 def test_a_dry_run_ends_at_the_faults_too(site: Site, broken: str) -> None:
     done = site.verb("deploy", {"org": "broken"}, test=True)
     assert done.code == 1
-    assert done.text.count("has 2 consul servers") == 1
+    assert done.out.count("has 2 consul servers") == done.err.count("has 2 consul servers") == 1
     assert "not tried, as an earlier step failed" in done.text
 
 
