@@ -21,32 +21,6 @@ _QUORUM = 60
 LOOK = 120
 
 
-def _raise(problems: list[str]) -> None:
-    if problems:
-        raise salt.exceptions.CommandExecutionError("\n".join(problems))
-
-
-def ask(host: str, function: str, kwarg: dict[str, Any], timeout: float, kind: type) -> Any:
-    """
-    What a function returns on one host.
-
-    host
-        A minion id.
-    function, kwarg
-        The execution function and its keyword arguments.
-    timeout
-        Seconds.
-    kind
-        What the function returns when it is well.
-
-    Raises ``CommandExecutionError`` where the host does not return that.
-    """
-    __salt__["metis_run.go_on"]()
-    answers = __salt__["metis_fleet.run"]([host], function, kwarg, timeout)
-    _raise(__salt__["metis_run.problems"](answers, timeout, (kind,)))
-    return answers[host]["return"]
-
-
 def look(hosts: list[str]) -> None:
     """
     Look at every instance of hosts; the run knows then how they are.
@@ -62,10 +36,8 @@ def look(hosts: list[str]) -> None:
 
         salt-run salt.cmd metis_roll.look '[]'
     """
-    answers = __salt__["metis_fleet.run"](hosts, "metis_instance.status", {}, LOOK)
-    _raise(__salt__["metis_run.problems"](answers, LOOK, (list,)))
     seen = __salt__["metis_run.now"]()["seen"]
-    seen |= {host: answer["return"] for host, answer in answers.items()}
+    seen |= __salt__["metis_run.ask_all"](hosts, "metis_instance.status", {}, LOOK, list)
 
 
 def found(instance: Instance) -> Instance | None:
@@ -102,7 +74,9 @@ def leader() -> str:
     for instance in _servers():
         asked = {"agent": _agent(instance)}
         try:
-            seen = ask(instance["host"], "metis_consul.cluster", asked, LOOK, dict)
+            seen = __salt__["metis_run.ask"](
+                instance["host"], "metis_consul.cluster", asked, LOOK, dict
+            )
         except salt.exceptions.CommandExecutionError as err:
             problems.append(str(err))
             continue
@@ -124,7 +98,9 @@ def quorum(instance: Instance) -> list[str]:
     """
     asked = {"agent": _agent(instance), "peers": len(_servers()), "timeout": _QUORUM}
     host = instance["host"]
-    wrong = ask(host, "metis_consul.wait_for_quorum", asked, _QUORUM + LOOK, str)
+    wrong = __salt__["metis_run.ask"](
+        host, "metis_consul.wait_for_quorum", asked, _QUORUM + LOOK, str
+    )
     return [wrong] if wrong else []
 
 

@@ -456,6 +456,66 @@ def problems(answers: dict[str, Any], timeout: float, kind: tuple[type, ...]) ->
     return found
 
 
+def demand(found: list[str]) -> None:
+    """
+    End a phase where something is wrong.
+
+    found
+        What is wrong.
+
+    Raises ``CommandExecutionError`` with all of it; not where it is nothing.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_run.demand '[]'
+    """
+    if found:
+        raise salt.exceptions.CommandExecutionError("\n".join(found))
+
+
+def ask_all(
+    hosts: list[str], function: str, kwarg: dict[str, Any], timeout: float, kind: type
+) -> dict[str, Any]:
+    """
+    What a function returns on each host, while the lock is this run's.
+
+    hosts
+        Minion ids.
+    function, kwarg
+        The execution function and its keyword arguments.
+    timeout
+        Seconds.
+    kind
+        What the function returns when it is well.
+
+    Raises ``CommandExecutionError`` with each host that does not return that.
+    """
+    go_on()
+    answers = __salt__["metis_fleet.run"](hosts, function, kwarg, timeout)
+    demand(problems(answers, timeout, (kind,)))
+    return {host: answer["return"] for host, answer in answers.items()}
+
+
+def ask(host: str, function: str, kwarg: dict[str, Any], timeout: float, kind: type) -> Any:
+    """
+    What a function returns on one host, as ``ask_all``.
+
+    host
+        A minion id.
+    function, kwarg
+        The execution function and its keyword arguments.
+    timeout
+        Seconds.
+    kind
+        What the function returns when it is well.
+
+    Raises ``CommandExecutionError`` where the host does not return that.
+    """
+    return ask_all([host], function, kwarg, timeout, kind)[host]
+
+
 def _is_error(answer: dict[str, Any]) -> bool:
     """An exception on a minion is a text too, and only the code tells it from a good answer."""
     return bool(answer["retcode"]) and isinstance(answer["return"], str)

@@ -75,7 +75,7 @@ def written(name: str) -> State:
     to = str(__pillar__["to"])
     what = "; ".join(f"{', '.join(parts)} of {host}" for host, parts in plan.items())
     if __opts__["test"]:
-        _raise(__salt__["metis_run.problems"](_looked(plan), _LOOK, (dict,)))
+        __salt__["metis_run.ask_all"](list(plan), "metis_backup_host.look", {}, _LOOK, dict)
         own = ", ".join(_own())
         made = {to: {"old": None, "new": f"{what}; {own} of the master"}}
         return ret | {"result": None, "changes": made, "comment": f"{to} would be written"}
@@ -89,7 +89,7 @@ def written(name: str) -> State:
         for part, found in answer["return"].items()
     }
     try:
-        _raise(__salt__["metis_run.problems"](answers, _GIVE, (dict,)))
+        __salt__["metis_run.demand"](__salt__["metis_run.problems"](answers, _GIVE, (dict,)))
         size, manifest = _written(to, given)
     finally:
         # What a host keeps is ciphertext, whose key ends with this run.
@@ -99,15 +99,6 @@ def written(name: str) -> State:
     ret["changes"] = {to: {"old": None, "new": f"{count} parts, {size} bytes"}}
     __salt__["metis_run.say"](f"{to}: {count} parts, {size} bytes")
     return ret | {"comment": f"{to} has {what}, and what the master knows"}
-
-
-def _raise(problems: list[str]) -> None:
-    if problems:
-        raise salt.exceptions.CommandExecutionError("\n".join(problems))
-
-
-def _looked(plan: dict[str, list[str]]) -> dict[str, Any]:
-    return __salt__["metis_fleet.run"](list(plan), "metis_backup_host.look", {}, _LOOK)
 
 
 def _told(host: str, answer: Data) -> None:
@@ -145,11 +136,7 @@ class _Given:
         first, pieces = len(self.known["sealed"]), self.known["pieces"]
         for number in range(first, pieces):
             asked = {"part": self._part, "number": number}
-            answers = __salt__["metis_fleet.run"](
-                [self.host], "metis_backup_host.piece", asked, _LOOK
-            )
-            _raise(__salt__["metis_run.problems"](answers, _LOOK, (str,)))
-            yield answers[self.host]["return"]
+            yield __salt__["metis_run.ask"](self.host, "metis_backup_host.piece", asked, _LOOK, str)
             if time.monotonic() - told > _PATIENCE:
                 told = time.monotonic()
                 __salt__["metis_run.say"](

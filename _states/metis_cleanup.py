@@ -12,8 +12,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import salt.exceptions
-
 __virtualname__ = "metis_cleanup"
 
 State = dict[str, Any]
@@ -64,15 +62,6 @@ def _leaving() -> dict[str, list[str]]:
     return found
 
 
-def _answers(hosts: list[str], function: str, kwarg: dict[str, Any], kind: type) -> dict[str, Any]:
-    """What a function returns on each host; raises where one does not return what it should."""
-    answers = __salt__["metis_fleet.run"](hosts, function, kwarg, _LOOK)
-    problems = __salt__["metis_run.problems"](answers, _LOOK, (kind,))
-    if problems:
-        raise salt.exceptions.CommandExecutionError("\n".join(problems))
-    return {host: answer["return"] for host, answer in answers.items()}
-
-
 def _wrong_words() -> list[str]:
     """What is wrong with what the operator gave."""
     org = __salt__["metis_run.now"]()["org"]
@@ -111,7 +100,10 @@ def surveyed(name: str) -> State:
         return __salt__["metis_run.fail"](ret, wrong, "invalid-input")
     run["leaving"] = _leaving()
     asked = {"roles": run["leaving"], "keep": _kept_parts()}
-    run["surveys"] = _answers(list(run["leaving"]), "metis_absence.survey", asked, dict)
+    hosts = list(run["leaving"])
+    run["surveys"] = __salt__["metis_run.ask_all"](
+        hosts, "metis_absence.survey", asked, _LOOK, dict
+    )
     run["identities"] = _identities()
     told = [f"{host}: {line}" for host, survey in run["surveys"].items() for line in _lines(survey)]
     for line in told:
@@ -140,7 +132,9 @@ def _identities() -> dict[str, dict[str, Any]]:
     for trace in __salt__["metis_deployed.traces"](run["org"]).values():
         if trace["role"] == "admin" and trace["host"] not in found:
             asked = {"database": trace["database"]}
-            found |= _answers([trace["host"]], "metis_identity.known", asked, dict)
+            host = trace["host"]
+            known = __salt__["metis_run.ask"](host, "metis_identity.known", asked, _LOOK, dict)
+            found[host] = known
     return found
 
 
@@ -246,7 +240,9 @@ def proven(name: str) -> State:
     run = __salt__["metis_run.now"]()
     if __opts__["test"]:
         return ret | {"comment": "looked at after a real run only"}
-    left = _answers(list(run["leaving"]), "metis_absence.left", {"surveys": run["surveys"]}, list)
+    asked = {"surveys": run["surveys"]}
+    hosts = list(run["leaving"])
+    left = __salt__["metis_run.ask_all"](hosts, "metis_absence.left", asked, _LOOK, list)
     problems = [f"{host}: is still there: {', '.join(what)}" for host, what in left.items() if what]
     if problems:
         return __salt__["metis_run.fail"](ret, problems)

@@ -42,11 +42,6 @@ def _phase(function: Callable[..., State]) -> Callable[..., State]:
     return phase
 
 
-def _raise(problems: list[str]) -> None:
-    if problems:
-        raise salt.exceptions.CommandExecutionError("\n".join(problems))
-
-
 @_phase
 def verified(name: str) -> State:
     """
@@ -160,12 +155,9 @@ def allowed(name: str) -> State:
     ret = __salt__["metis_run.state"](name)
     run = __salt__["metis_run.now"]()
     hosts = sorted(set(run["hosts_of"].values()))
-    answers = __salt__["metis_fleet.run"](hosts, "metis_backup_host.look", {}, _LOOK)
-    _raise(__salt__["metis_run.problems"](answers, _LOOK, (dict,)))
+    seen = __salt__["metis_run.ask_all"](hosts, "metis_backup_host.look", {}, _LOOK, dict)
     run["there"] = there = {
-        part: answers[host]["return"][part]
-        for part, host in run["hosts_of"].items()
-        if part in answers[host]["return"]
+        part: seen[host][part] for part, host in run["hosts_of"].items() if part in seen[host]
     }
     begun = __salt__["metis_backup_master.begun"](run["org"])
     goes_on = begun.get("backup") == run["backup_id"] and time.time() - begun["since"] < _GOES_ON
@@ -231,11 +223,9 @@ def brought_back(name: str, part: str) -> State:
         return ret | {"result": None, "comment": f"{host} would get it from the backup"}
     stored = __salt__["metis_backup_stage.stored"](run["org"], part)
     asked = {"part": part, "stored": stored, "sha256": known["sha256"]}
-    __salt__["metis_run.go_on"]()
-    answers = __salt__["metis_fleet.run"]([host], "metis_backup_host.take", asked, _TAKE)
-    # Programs may have been stopped for it.
+    # Programs may be stopped for it.
     run["seen"].pop(host, None)
-    _raise(__salt__["metis_run.problems"](answers, _TAKE, (bool,)))
+    __salt__["metis_run.ask"](host, "metis_backup_host.take", asked, _TAKE, bool)
     __salt__["metis_run.say"](f"{name} ({host}): {known['size']} bytes")
     return ret | {"comment": f"{host} has it as the backup has it"}
 

@@ -38,11 +38,6 @@ def _phase(function: Callable[..., State]) -> Callable[..., State]:
     return phase
 
 
-def _raise(problems: list[str]) -> None:
-    if problems:
-        raise salt.exceptions.CommandExecutionError("\n".join(problems))
-
-
 def _hosts(instances: list[Instance]) -> list[str]:
     return sorted({instance["host"] for instance in instances})
 
@@ -69,7 +64,7 @@ def looked(name: str) -> State:
             new.append(f"{instance['id']} is not deployed yet: run metis.deploy")
         elif seen["state"] == "stopped":
             stopped.append(instance["id"])
-    _raise(new)
+    __salt__["metis_run.demand"](new)
     run["stopped"] = stopped
     run["instances"] = [i for i in run["instances"] if i["id"] not in stopped]
     count = len(run["instances"])
@@ -202,7 +197,7 @@ def _restart(instance: Instance, timeout: float) -> list[str]:
     run["acted"] = True
     asked = {"instance": identity, "timeout": timeout}
     try:
-        seen = __salt__["metis_roll.ask"](
+        seen = __salt__["metis_run.ask"](
             host, "metis_instance.restart", asked, timeout + _SYSTEMD, dict
         )
     except salt.exceptions.CommandExecutionError as err:
@@ -228,7 +223,7 @@ def shown(name: str, timeout: float = 900) -> State:
     """
     ret = __salt__["metis_run.state"](name)
     run = __salt__["metis_run.now"]()
-    _raise(_predict(timeout))
+    __salt__["metis_run.demand"](_predict(timeout))
     run["shown"] = run["predicted"]
     if not __opts__["test"]:
         # What follows is no dry run.
@@ -245,7 +240,7 @@ def shown(name: str, timeout: float = 900) -> State:
         for state in states.values()
         if not state["__sls__"].endswith(_CONFIGURATION)
     ]
-    _raise(more)
+    __salt__["metis_run.demand"](more)
     count = sum(map(len, changes.values()))
     ret["comment"] = f"{count} states would change" if count else "nothing to do"
     __salt__["metis_run.say"](f"{name}: {ret['comment']}")

@@ -14,8 +14,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import salt.exceptions
-
 __virtualname__ = "metis_scale_in"
 
 State = dict[str, Any]
@@ -41,13 +39,8 @@ def _phase(function: Callable[..., State]) -> Callable[..., State]:
     return phase
 
 
-def _raise(problems: list[str]) -> None:
-    if problems:
-        raise salt.exceptions.CommandExecutionError("\n".join(problems))
-
-
 def _ask(host: str, function: str, kwarg: dict[str, Any], kind: type) -> Any:
-    return __salt__["metis_roll.ask"](host, function, kwarg, _QUORUM + _LOOK, kind)
+    return __salt__["metis_run.ask"](host, function, kwarg, _QUORUM + _LOOK, kind)
 
 
 def _command(verb: str, **asked: str) -> str:
@@ -68,7 +61,9 @@ def recorded(name: str) -> State:
     ret = __salt__["metis_run.state"](name)
     run = __salt__["metis_run.now"]()
     topology = run["topology"]
-    _raise([problem for i in run["instances"] for problem in _elsewhere(i, topology["leaving"])])
+    __salt__["metis_run.demand"](
+        [problem for i in run["instances"] for problem in _elsewhere(i, topology["leaving"])]
+    )
     known = __salt__["metis_deployed.traces"](run["org"])
     meant = {instance["id"] for instance in run["instances"]}
     traces = {k: t for k, t in __salt__["metis_orgs.traces"](topology).items() if k in meant}
@@ -315,7 +310,7 @@ def _take_out(leaving: list[Instance]) -> dict[str, Any]:
         keep=run["keep"],
         drain=run["drain"],
     )
-    _raise(problems)
+    __salt__["metis_run.demand"](problems)
     for instance in leaving:
         if not __opts__["test"]:
             _forget(instance)
@@ -342,6 +337,6 @@ def _forget(instance: Instance) -> None:
         asked = {"agent": _agent(first), "server": _raft(instance), "timeout": _QUORUM}
         asked["node"] = f"consul_{instance['address']}"
         wrong = _ask(first["host"], "metis_consul.expel", asked, str)
-        _raise([f"{instance['id']}: {wrong}"] if wrong else [])
+        __salt__["metis_run.demand"]([f"{instance['id']}: {wrong}"] if wrong else [])
     __salt__["metis_deployed.drop"](run["org"], instance["id"])
     __salt__["metis_run.say"](f"  {instance['id']}: taken out")

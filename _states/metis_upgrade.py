@@ -40,11 +40,6 @@ def _phase(function: Callable[..., State]) -> Callable[..., State]:
     return phase
 
 
-def _raise(problems: list[str]) -> None:
-    if problems:
-        raise salt.exceptions.CommandExecutionError("\n".join(problems))
-
-
 def _file() -> str:
     run = __salt__["metis_run.now"]()
     return __pillar__["metis"]["orgs"][run["org"]]["file"]
@@ -151,10 +146,10 @@ def prepared(name: str, back: bool = False) -> State:
     run = __salt__["metis_run.now"]()
     run["entries"] = known = __salt__["metis_deployed.read"](run["org"])
     run["target"], problems = _target(back, known)
-    _raise(problems)
+    __salt__["metis_run.demand"](problems)
     target = run["target"]
-    _raise(__salt__["metis_orgs.complete_release"](target, run["topology"]))
-    _raise(_other_database(target, known))
+    __salt__["metis_run.demand"](__salt__["metis_orgs.complete_release"](target, run["topology"]))
+    __salt__["metis_run.demand"](_other_database(target, known))
     hosts = sorted({instance["host"] for instance in run["instances"]})
     __salt__["metis_roll.look"](hosts)
     # What a run was cut off at is the first that is gone on with, and may keep others from passing.
@@ -162,7 +157,7 @@ def prepared(name: str, back: bool = False) -> State:
         roles = [instance["role"] for instance in run["instances"]]
         unhealthy = __salt__["metis_run.unhealthy"](hosts, roles)
         mend = "nothing was switched; mend this first: metis.deploy brings up what is deployed"
-        _raise(unhealthy and [*unhealthy, mend])
+        __salt__["metis_run.demand"](unhealthy and [*unhealthy, mend])
     count = sum(1 for instance in _switchable() if not _is_finished(instance))
     ret["comment"] = f"{count} of {len(_switchable())} instances are to be switched to {target}"
     __salt__["metis_run.say"](ret["comment"])
@@ -294,7 +289,7 @@ def _switch(instance: Instance, timeout: float) -> list[str]:
         told = ""
         if instance["role"] == "admin":
             database = __salt__["metis_orgs.release"](target)["admin"]["database"]
-            known = __salt__["metis_roll.ask"](
+            known = __salt__["metis_run.ask"](
                 instance["host"], "metis_schema.seen", {"database": database}, _LOOK, dict
             )
             told = f"; its database as it was before is in {known['dump']} on {instance['host']}"
@@ -354,7 +349,7 @@ def _switched_back(instance: Instance, before: Entry, timeout: float) -> list[st
                 "back_to": release,
                 "unit": "metis-admin.service",
             }
-            restored = __salt__["metis_roll.ask"](
+            restored = __salt__["metis_run.ask"](
                 instance["host"], "metis_schema.retreat", asked, _RETREAT, str
             )
             told = f", with its database as in {restored}" if restored else ""
@@ -388,9 +383,8 @@ def _renewed_fighters(roles: list[str]) -> tuple[list[str], dict[str, Any]]:
             continue
         try:
             unit = {"verb": "restart", "names": instance["units"]}
-            answers = __salt__["metis_fleet.run"]([host], "metis_unit.act", unit, _LOOK)
-            problems += __salt__["metis_run.problems"](answers, _LOOK, (type(None),))
-            run["seen"][host] = __salt__["metis_roll.ask"](
+            __salt__["metis_run.ask"](host, "metis_unit.act", unit, _LOOK, type(None))
+            run["seen"][host] = __salt__["metis_run.ask"](
                 host, "metis_instance.status", {"wait": _QUORUM}, _QUORUM + _LOOK, list
             )
         except salt.exceptions.CommandExecutionError as err:
@@ -416,9 +410,8 @@ def pruned(name: str) -> State:
     ret = __salt__["metis_run.state"](name)
     hosts = sorted({instance["host"] for instance in _switchable()})
     asked = {"test": __opts__["test"]}
-    answers = __salt__["metis_fleet.run"](hosts, "metis_releases.prune", asked, _LOOK)
-    _raise(__salt__["metis_run.problems"](answers, _LOOK, (list,)))
-    removed = {host: answer["return"] for host, answer in answers.items() if answer["return"]}
+    pruned = __salt__["metis_run.ask_all"](hosts, "metis_releases.prune", asked, _LOOK, list)
+    removed = {host: releases for host, releases in pruned.items() if releases}
     word = "would be removed" if __opts__["test"] else "removed"
     if count := sum(map(len, removed.values())):
         __salt__["metis_run.say"](f"{name}: {count} {word}")

@@ -88,15 +88,3 @@ def test_a_look_that_fails_names_each_host(fleet: Fleet, servers: list[Any]) -> 
         metis_roll.look(["h1", "h2", "h3"])
     assert "h2 does not answer" in str(raised.value)
     assert "h3 is not a minion of this master" in str(raised.value)
-
-
-def test_a_run_that_lost_its_lock_asks_no_host(
-    fleet: Fleet, servers: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def lost() -> None:
-        raise RuntimeError("the lock was taken")
-
-    monkeypatch.setitem(vars(metis_roll)["__salt__"], "metis_run.go_on", lost)
-    with pytest.raises(RuntimeError):
-        metis_roll.leader()
-    assert fleet.jobs == []

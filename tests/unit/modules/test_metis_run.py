@@ -319,11 +319,21 @@ def test_a_run_that_lost_its_lock_goes_no_further(run: metis_run.Run) -> None:
     assert (done["result"], done["reason"]) == (False, "locked")
 
 
-def test_a_run_that_lost_its_lock_tells_hosts_nothing_more(run: metis_run.Run) -> None:
+@pytest.mark.parametrize(
+    "tell",
+    [
+        lambda: metis_run.apply(["h1"], "running", ["consul"], 60),
+        lambda: metis_run.ask("h1", "metis_consul.cluster", {}, 60, dict),
+        lambda: metis_run.ask_all(["h1"], "metis_absence.survey", {}, 60, dict),
+    ],
+)
+def test_a_run_that_lost_its_lock_tells_hosts_nothing_more(
+    run: metis_run.Run, tell: Callable[[], object]
+) -> None:
     def phase(name: str) -> State:
         metis_lock.forget("acme")
         try:
-            metis_run.apply(["h1"], "running", ["consul"], 60)
+            tell()
         except CommandExecutionError as err:
             # As where what goes wrong on a host is undone.
             return metis_run.fail(metis_run.state(name), [str(err)])
