@@ -13,7 +13,8 @@ __virtualname__ = "metis_claims"
 Claim = dict[str, Any]
 View = dict[str, Any]
 
-# Debian's packages that a role installs; a release of the fighters may want more.
+# Debian's packages that the states of a role install, to which a render test holds them; a release
+# of the fighters may want more.
 PACKAGES = {
     "consul": [],
     "carrier": ["curl"],
@@ -31,6 +32,22 @@ UNITS = "/usr/local/lib/systemd/system"
 SYSTEMD = "/etc/systemd/system"
 DATABASES = "/var/lib/mysql"
 EXAMPLE_SITE = "/etc/nginx/sites-enabled/default"
+
+
+def packages(role: str) -> list[str]:
+    """
+    The distribution's packages that the states of a role install.
+
+    role
+        The role.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo1 metis_claims.packages admin
+    """
+    return PACKAGES[role]
 
 
 def unit_file(unit: str) -> str:

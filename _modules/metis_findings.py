@@ -32,15 +32,6 @@ RECOMMENDED = {
 # A file system is a little smaller than its disk.
 _OF_A_DISK = 0.9
 
-# What the states of each role install from the distribution; a render test holds them to this.
-PACKAGES = {
-    "consul": (),
-    "carrier": ("curl",),
-    "admin": ("curl", "mariadb-server", "nginx-light", "default-jre-headless"),
-    "ice_via": ("zeroc-icegrid", "zeroc-glacier2"),
-    "data": ("curl", "python3-venv"),
-    "compute": ("curl", "python3-venv"),
-}
 # What the states need in the minion's Python.
 _MODULES = {"admin": ("saltext.mysql", "pymysql")}
 
@@ -122,7 +113,7 @@ def asked(
         own["folders"] += [_MYSQL] if role == "admin" else []
         own["modules"] += _MODULES.get(role, ())
         release = releases[topology["deployed"][instance["id"]]["release"]]
-        own["packages"] += PACKAGES[role]
+        own["packages"] += __salt__["metis_claims.packages"](role)
         own["room"] |= _room(paths, release, role, sizes)
         if role in ("data", "compute"):
             own["packages"] += release["fighter"].get("packages", [])

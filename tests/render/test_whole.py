@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from _modules import metis_findings
+from _modules import metis_claims
 from tests.render.compiler import ROLES, Data
 from tests.render.matrix import ALONE, EVERYTHING, FILES, OTHER, PLACES, Matrix, release
 from tests.render.test_files import UNITS, each_place
@@ -156,7 +156,7 @@ def test_a_check_looks_for_the_packages_that_the_states_install(matrix: Matrix, 
         if (chunk["state"], chunk["fun"]) == ("pkg", "installed")
         for name in chunk.get("pkgs", [chunk["name"]])
     }
-    assert set(metis_findings.PACKAGES[role]) == installed
+    assert set(metis_claims.PACKAGES[role]) == installed
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from _modules import (
+    metis_claims,
     metis_config,
     metis_deployed,
     metis_orgfile,
@@ -137,6 +138,7 @@ def by_salts_name(*modules: ModuleType) -> dict[str, Callable[..., Any]]:
 def wired() -> dict[ModuleType, dict[str, Any]]:
     """Give what `configure_loader_modules` needs for the pure modules."""
     pure = (
+        metis_claims,
         metis_config,
         metis_deployed,
         metis_orgfile,
