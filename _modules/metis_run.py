@@ -292,7 +292,7 @@ def _with_reason(ret: State) -> State:
 
 
 class _LockLostError(Exception):
-    """Nothing that a phase does about what goes wrong on hosts."""
+    """Not for a phase to handle: what it would undo on hosts may be another run's by now."""
 
 
 def go_on() -> None:
