@@ -39,7 +39,8 @@ _WORDS = {
     "cut off": "answers, and knows no more of what it was told: its salt-minion, or the host, was "
     "started again in the middle of it, or its disk is full",
     "late": "still works on it after {timeout:.0f} s: look with salt {host} saltutil.running",
-    "up": "does not answer, though {address} is up: look at salt-minion on it",
+    "up": "does not answer, though {address} is up: its salt-minion is stopped, frozen or deaf: on "
+    "it, systemctl restart salt-minion",
     "down": "does not answer, and nothing else at {address}: it is off or cut off from the master",
     "unaccepted": "waits for its key to be accepted: salt-key -a {host}",
     "rejected": "has a key that was rejected: salt-key -a {host} --include-rejected, and then, on "

@@ -6,8 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.faults.fault import Ended, Fault, Running, broken, mended, newest, refused
+from tests.faults.fault import Ended, Fault, Running, broken, mended, newest, refused, until
 from tests.fleet.organization import Organization
+
+RESTART = "its salt-minion is stopped, frozen or deaf: on it, systemctl restart salt-minion"
+# Where a key was rejected, the master notes here to change its own, within a minute.
+NOTED = "/var/cache/salt/master/.dfn"
 
 # All at once: the report names each with its own cause.
 SILENT = [
@@ -15,14 +19,14 @@ SILENT = [
         "a minion that is stopped",
         breaks=("fleet1", "systemctl stop salt-minion"),
         mends=("fleet1", "systemctl start salt-minion"),
-        words=("fleet1 does not answer, though 10.77.0.21 is up: look at salt-minion on it",),
+        words=(f"fleet1 does not answer, though 10.77.0.21 is up: {RESTART}",),
     ),
     Fault(
         "a minion that is frozen",
         breaks=("fleet2", "systemctl kill --signal=STOP salt-minion"),
         # Salt 3008 is deaf after that, where the master's key was changed meanwhile.
         mends=("fleet2", "systemctl kill --signal=CONT salt-minion; systemctl restart salt-minion"),
-        words=("fleet2 does not answer, though 10.77.0.22 is up: look at salt-minion on it",),
+        words=(f"fleet2 does not answer, though 10.77.0.22 is up: {RESTART}",),
     ),
     Fault(
         "a minion whose key was rejected",
@@ -49,6 +53,8 @@ def silent(org: Organization) -> Ended:
     # As the verb says: a minion gives up at a key that is rejected.
     org.lab.host("fleet3").run(["systemctl", "restart", "salt-minion"])
     mended(org, "deploy")
+    # The next test freezes a minion too, and means to hear of it again.
+    until(lambda: org.lab.master.run(["test", "-e", NOTED], check=False).returncode != 0, 70)
     assert states == {"unknown"}
     return ended
 
