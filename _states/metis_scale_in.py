@@ -110,6 +110,9 @@ def prepared(name: str) -> State:
     run["keep"], run["drain"], wrong = _settings()
     if wrong:
         return __salt__["metis_run.fail"](ret, wrong, reason="invalid-input")
+    for unknown in run["unknown"]:
+        passed = "is neither in the organization's file nor to be taken out: passed over"
+        __salt__["metis_run.say"](f"{unknown} {passed}")
     if not run["instances"]:
         ret["comment"] = f"nothing to do: {_nothing(run['topology']['leaving'])}"
         __salt__["metis_run.say"](ret["comment"])
@@ -118,9 +121,6 @@ def prepared(name: str) -> State:
         return __salt__["metis_run.fail"](ret, losses, reason="invalid-input")
     for loss in losses:
         __salt__["metis_run.say"](loss)
-    for unknown in run["unknown"]:
-        passed = "is neither in the organization's file nor to be taken out: passed over"
-        __salt__["metis_run.say"](f"{unknown} {passed}")
     problems = _still_there(run["lost"])
     if any(instance["role"] == "consul" for instance in run["instances"]):
         problems += _consul_problems()

@@ -224,12 +224,18 @@ def test_a_carrier_goes_before_another_comes(wants: Callable[..., Any], deployed
 
 
 def test_nothing_to_take_out_is_well(
-    wants: Callable[..., Any], deployed: None, hosts: Hosts, asked: dict[str, Any]
+    wants: Callable[..., Any],
+    deployed: None,
+    hosts: Hosts,
+    asked: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     hosts.jobs.clear()
     assert _scaled_in()["result"] is True
+    assert "passed over" not in capsys.readouterr().err
     asked["hosts"] = "h9"
     assert _scaled_in()["result"] is True
+    assert "h9 is neither in the organization's file" in capsys.readouterr().err
     assert hosts.jobs == []
 
 
