@@ -126,7 +126,11 @@ def holder(org: str) -> Holder | None:
 
         salt-run salt.cmd metis_lock.holder acme
     """
-    file = _opened(_file(org))
+    try:
+        # It is looked at also where nothing can be written.
+        file = os.open(_file(org), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
     try:
         return None if _lock(file) else _read(file) or {}
     finally:

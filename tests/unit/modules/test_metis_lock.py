@@ -108,3 +108,8 @@ def test_a_half_written_holder_is_no_fault(tmp_path: Path) -> None:
 def test_the_lock_is_for_the_master_s_user_only(tmp_path: Path) -> None:
     metis_lock.release(metis_lock.take("acme", HOLDER)["file"])
     assert (tmp_path / "metis/locks/acme").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_look_writes_nothing(tmp_path: Path) -> None:
+    assert metis_lock.holder("acme") is None
+    assert list((tmp_path / "metis/locks").iterdir()) == []
