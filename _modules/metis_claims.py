@@ -72,7 +72,7 @@ def of(view: View) -> list[Claim]:
     Every claim of a host's view.
 
     view
-        As ``metis_topology.view`` returns it.
+        As ``metis_view.view`` returns it.
 
     Returns mappings with ``kind``, ``name``, ``parts`` (what it is kept with: ``data``,
     ``database``, ``logs``) and ``for`` (instances that need it). ``kind`` is ``tree`` (a file, or a

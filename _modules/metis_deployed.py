@@ -69,7 +69,7 @@ def traces(org: str) -> dict[str, Entry]:
     org
         The organization.
 
-    Returns instance to what ``metis_topology.traces`` had of it when it was deployed last, with its
+    Returns instance to what ``metis_view.traces`` had of it when it was deployed last, with its
     ``release`` (``None`` for a role that has none).
 
     CLI Example:
@@ -207,7 +207,7 @@ def note(org: str, found: dict[str, Entry]) -> None:
     org
         The organization.
     found
-        Instance to its trace, as ``metis_topology.traces`` returns it.
+        Instance to its trace, as ``metis_view.traces`` returns it.
 
     CLI Example:
 

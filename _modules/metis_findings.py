@@ -129,7 +129,7 @@ def asked(
 
 def _room(paths: Data, release: Data, role: str, sizes: dict[str, int]) -> dict[str, int]:
     """Each file of a release on a host of a role, and the bytes that it takes in the end."""
-    folder = __salt__["metis_topology.release_directory"](paths, role, release["release"])
+    folder = __salt__["metis_view.release_directory"](paths, role, release["release"])
     found = {}
     for artifact in __salt__["metis_release.on_host"](release, role).values():
         builds = artifact["builds"] or {"any": artifact}

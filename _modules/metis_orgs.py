@@ -400,13 +400,13 @@ def pillar(minion_id: str) -> dict[str, Any]:
         topology = org["topology"]
         if topology and minion_id in _hosts(topology):
             args = (topology, _releases(topology), _secrets(topology, minion_id), minion_id)
-            return {"metis": __salt__["metis_topology.view"](*args)}
+            return {"metis": __salt__["metis_view.view"](*args)}
     return {}
 
 
 def traces(topology: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """
-    As ``metis_topology.traces``, with the releases that are deployed.
+    As ``metis_view.traces``, with the releases that are deployed.
 
     topology
         The organization's.
@@ -417,9 +417,7 @@ def traces(topology: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
         salt-run salt.cmd metis_orgs.traces '{...}'
     """
-    found: dict[str, dict[str, Any]] = __salt__["metis_topology.traces"](
-        topology, _releases(topology)
-    )
+    found: dict[str, dict[str, Any]] = __salt__["metis_view.traces"](topology, _releases(topology))
     return found
 
 

@@ -20,6 +20,7 @@ from _modules import (
     metis_releasefile,
     metis_topology,
     metis_verb,
+    metis_view,
 )
 from tests.render.matrix import RELEASES
 
@@ -116,13 +117,22 @@ def topology(file: dict[str, Any] | None = None) -> dict[str, Any]:
     return whole
 
 
+def left(file: dict[str, Any]) -> dict[str, Any]:
+    """Give the topology of a file, where the usual organization was deployed before."""
+    traces = metis_view.traces(topology(), {"0.3.0": RELEASE})
+    whole = topology(file)
+    known = {key: trace | {"release": "0.3.0"} for key, trace in traces.items()}
+    whole["leaving"] = metis_deployed.leaving(whole, known)
+    return whole
+
+
 def views(
     whole: dict[str, Any], password: str = MADE, certificates: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """Give every host's view of a topology."""
     secrets = {"mysql_password": password, "certificates": certificates or {}}
     releases = {RELEASE["release"]: RELEASE}
-    return {host: metis_topology.view(whole, releases, secrets, host) for host in whole["hosts"]}
+    return {host: metis_view.view(whole, releases, secrets, host) for host in whole["hosts"]}
 
 
 def by_salts_name(*modules: ModuleType) -> dict[str, Callable[..., Any]]:
@@ -146,6 +156,7 @@ def wired() -> dict[ModuleType, dict[str, Any]]:
         metis_releasefile,
         metis_topology,
         metis_verb,
+        metis_view,
     )
     functions = by_salts_name(*pure, metis_progress)
     # No store, no pins.

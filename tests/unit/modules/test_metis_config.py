@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from _modules import metis_config, metis_topology
+from _modules import metis_config, metis_view
 from tests.unit import orgs
 
 PATHS = {"programs": "/p", "configuration": "/c", "data": "/d", "logs": "/l"}
@@ -368,7 +368,7 @@ def test_later_fighters_are_told_more() -> None:
     release["fighter"]["keys"] = ["register_ip", "pass_ice"]
     secrets = {"mysql_password": "", "certificates": {}}
     whole = orgs.topology(orgs.org_file(paths=PATHS))
-    view = metis_topology.view(whole, {"0.3.0": release}, secrets, "h4")
+    view = metis_view.view(whole, {"0.3.0": release}, secrets, "h4")
     config = view["roles"]["data"]["instances"][0]["config"]
     assert config == before | {"register_ip": "10.0.0.4", "pass_ice": True}
 

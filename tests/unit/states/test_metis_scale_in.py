@@ -20,7 +20,7 @@ from _modules import (
     metis_roll,
     metis_run,
     metis_secrets,
-    metis_topology,
+    metis_view,
 )
 from _states import metis, metis_scale_in
 from tests.unit import orgs
@@ -104,7 +104,7 @@ def configure_loader_modules(
         "metis_host.fingerprint": metis_host.fingerprint,
         "metis_orgs.traces": create_autospec(
             metis_orgs.traces,
-            side_effect=lambda topology: metis_topology.traces(topology, {"0.3.0": orgs.RELEASE}),
+            side_effect=lambda topology: metis_view.traces(topology, {"0.3.0": orgs.RELEASE}),
         ),
     }
     own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
