@@ -3,7 +3,7 @@ The organization file: its form, its defaults, and every fault of its form.
 
 An organization file is ``pillar/orgs/<org>.sls``. It is the only input of an operator. This module
 knows what may stand in it; what must hold *between* its parts (ports that clash, the number of
-consul servers) is checked where the parts come together, in ``metis_topology``.
+consul servers) is checked where the parts come together, in ``metis_rules``.
 
 Lives on the master only: it needs pydantic and zxcvbn, which ``requirements/salt.txt`` has and a
 minion of an organization need not have.

@@ -258,7 +258,7 @@ def complete_release(name: str, topology: dict[str, Any]) -> list[str]:
     """
     found, faults = _checked_release(name)
     if found:
-        faults += __salt__["metis_topology.release_faults"](found, topology["instances"])
+        faults += __salt__["metis_rules.release_faults"](found, topology["instances"])
     return [f"{fault['place']} {fault['problem']}: {fault['fix']}" for fault in faults]
 
 
@@ -334,10 +334,10 @@ def read() -> dict[str, dict[str, Any]]:
     claims = {name: org.pop("claims") for name, org in orgs.items()}
     whole = {name: claims[name] for name, org in orgs.items() if org["topology"]}
     leaving = {name: orgs[name]["topology"]["leaving"] for name in whole}
-    held = __salt__["metis_topology.held"](claims, leaving)
+    held = __salt__["metis_rules.held"](claims, leaving)
     for name, org in orgs.items():
         against = whole if name in whole else whole | {name: claims[name]}
-        found = __salt__["metis_topology.clashes"](against).get(name, []) + held.get(name, [])
+        found = __salt__["metis_rules.clashes"](against).get(name, []) + held.get(name, [])
         if found:
             org["faults"] += found
             org["topology"] = None
