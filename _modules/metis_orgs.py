@@ -183,7 +183,7 @@ def form(data: Any) -> dict[str, Any]:
         salt-run salt.cmd metis_orgs.form '{"metis": {}}'
     """
     # To ask for all there is would load every module of Salt.
-    if not all(name in __salt__ for name in ("metis_orgfile.read", "metis_progress.shown")):
+    if not all(name in __salt__ for name in ("metis_orgform.checked", "metis_progress.shown")):
         raise salt.exceptions.CommandExecutionError(
             "the master's Python lacks pydantic, rich or zxcvbn: run salt-pip install pydantic "
             "rich zxcvbn with the versions of requirements/salt.txt, then systemctl restart "

@@ -2,7 +2,7 @@
 The release file: its form, and every fault of its form.
 
 A release file is ``pillar/releases/<release>.yaml``: where the programs come from, and what differs
-between releases. Lives on the master only, as ``metis_orgfile`` does, and for the same reason.
+between releases. Lives on the master only, as ``metis_orgform`` does, and for the same reason.
 """
 
 from typing import Annotated, Any, Literal

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from _modules import metis_orgfile
+from _modules import metis_orgform
 
 PAGE = Path(__file__).with_name("pillar.md")
 SCHEMA = Path(__file__).with_name("pillar.schema.json")
@@ -38,11 +38,11 @@ def page(text: str) -> str:
 
 def schema_text() -> str:
     """Give the content of the schema's file."""
-    return json.dumps(metis_orgfile.json_schema(), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(metis_orgform.json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _tables() -> Iterator[str]:
-    schema = metis_orgfile.json_schema()
+    schema = metis_orgform.json_schema()
     org = schema["$defs"]["_Org"]
     yield from _table("metis", org)
     for name, setting in org["properties"].items():

@@ -15,6 +15,7 @@ from _modules import (
     metis_config,
     metis_deployed,
     metis_orgfile,
+    metis_orgform,
     metis_progress,
     metis_release,
     metis_releasefile,
@@ -101,6 +102,18 @@ def one_host(*roles: Any, **changes: Any) -> dict[str, Any]:
     return org_file(hosts=hosts(*roles)) | without | changes
 
 
+def form_faults(file: Any) -> dict[str, dict[str, Any]]:
+    """Give the faults of a file's form by their places."""
+    return {fault["place"]: fault for fault in metis_orgfile.read({"metis": file})["faults"]}
+
+
+def only_form_fault(file: Any) -> dict[str, Any]:
+    """Give the one fault of a file's form."""
+    faults = form_faults(file)
+    assert len(faults) == 1, faults
+    return next(iter(faults.values()))
+
+
 def built(file: dict[str, Any], release: dict[str, Any] = RELEASE) -> dict[str, Any]:
     """Give the topology of a file, or its faults, as `metis_topology.build` does."""
     form = metis_orgfile.read({"metis": file})
@@ -153,6 +166,7 @@ def wired() -> dict[ModuleType, dict[str, Any]]:
         metis_config,
         metis_deployed,
         metis_orgfile,
+        metis_orgform,
         metis_release,
         metis_releasefile,
         metis_rules,

@@ -54,7 +54,7 @@ def test_every_execution_module_loads(opts: dict[str, Any]) -> None:
 
 def test_a_function_may_have_another_name_for_salt(opts: dict[str, Any]) -> None:
     loaded = salt.loader.minion_mods(opts)
-    assert "metis" in loaded["metis_orgfile.schema"]()["properties"]
+    assert "metis" in loaded["metis_orgform.schema"]()["properties"]
 
 
 def test_every_state_module_loads(opts: dict[str, Any]) -> None:
@@ -81,8 +81,8 @@ def test_salt_shows_what_a_runner_returns_by_its_outputter(opts: dict[str, Any])
 @pytest.mark.parametrize(
     ("library", "function"),
     [
-        ("pydantic", "metis_orgfile.read"),
-        ("zxcvbn", "metis_orgfile.read"),
+        ("pydantic", "metis_orgform.checked"),
+        ("zxcvbn", "metis_orgform.checked"),
         ("rich", "metis_progress.shown"),
     ],
 )

@@ -13,7 +13,7 @@ import salt.payload
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from _modules import metis_orgfile, metis_topology
+from _modules import metis_orgfile, metis_orgform, metis_topology
 from tests.unit import orgs
 
 SECRET = "kX9-vw2-pp0-Lq7"
@@ -21,7 +21,7 @@ WEAK = "hunter2"
 SETTINGS = sorted(
     {
         name
-        for section in metis_orgfile.json_schema()["$defs"].values()
+        for section in metis_orgform.json_schema()["$defs"].values()
         for name in section["properties"]
     }
 )
@@ -29,15 +29,9 @@ SETTINGS = sorted(
 
 def _everything() -> dict[str, Any]:
     """A valid file in which every setting is written."""
-    form = metis_orgfile.read({"metis": orgs.org_file(admin={"mysql_password": SECRET})})["org"]
-    hosts = {
-        name: {
-            "address": host["address"],
-            "roles": [instance["role"] for instance in host["instances"]],
-        }
-        for name, host in form["hosts"].items()
-    }
-    return form | {"hosts": hosts}
+    given = orgs.org_file(admin={"mysql_password": SECRET})
+    form: dict[str, Any] = metis_orgform.checked("metis", given)["form"]
+    return form
 
 
 _BASES = [

@@ -442,7 +442,7 @@ def test_a_faulty_file_keeps_no_other_organization_from_its_pillar(roots: list[P
     assert metis_orgs.pillar("h1")["metis"]["org"] == "acme"
 
 
-@pytest.mark.parametrize("function", ["metis_orgfile.read", "metis_progress.shown"])
+@pytest.mark.parametrize("function", ["metis_orgform.checked", "metis_progress.shown"])
 def test_a_master_without_the_libraries_is_told_what_to_install(
     roots: list[Path], monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:

@@ -259,7 +259,7 @@ def test_what_cannot_be_read_or_written_is_one_line(
 def test_a_master_without_what_checks_the_form_is_told_what_to_install(
     path: Path, roots: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(vars(metis_orgs)["__salt__"], "metis_orgfile.read")
+    monkeypatch.delitem(vars(metis_orgs)["__salt__"], "metis_orgform.checked")
     text = _refused(str(path), roots)
     assert text.startswith(
         "nothing was written: the master's Python lacks pydantic, rich or zxcvbn"
