@@ -145,7 +145,7 @@ def size(count: float) -> str:
 
         salt-run salt.cmd metis_progress.size 128000
     """
-    for unit in ("B", "KB", "MB"):
+    for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000

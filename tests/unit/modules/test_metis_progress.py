@@ -130,7 +130,7 @@ def test_a_terminal_that_cannot_go_back_in_a_line_gets_lines(
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 KB"), (128_000, "128.0 KB"), (2.5e9, "2.5 GB")],
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (128_000, "128.0 kB"), (2.5e9, "2.5 GB")],
 )
 def test_a_number_of_bytes_reads_well(count: float, text: str) -> None:
     assert metis_progress.size(count) == text

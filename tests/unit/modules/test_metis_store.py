@@ -48,7 +48,7 @@ def test_what_is_missing_is_fetched_once(server: Loopback, store: Store) -> None
     done = metis_store.fill(wanted, ["carrier"], store.say)
     assert done == {"changes": {STORED: {"old": None, "new": digest(BODY)}}, "problems": []}
     assert store.everything() == {f"artifacts/{STORED}": BODY}
-    assert any("carrier: 128.0 KB in " in line and "/s" in line for line in store.said)
+    assert any("carrier: 128.0 kB in " in line and "/s" in line for line in store.said)
     assert metis_store.fill(wanted, ["carrier"]) == {"changes": {}, "problems": []}
     assert len(server.asked) == 1
 
