@@ -37,7 +37,7 @@ def look(hosts: list[str]) -> None:
         salt-run salt.cmd metis_roll.look '[]'
     """
     seen = __salt__["metis_run.now"]()["seen"]
-    seen |= __salt__["metis_run.ask_all"](hosts, "metis_instance.status", {}, LOOK, list)
+    seen |= __salt__["metis_ask.ask_all"](hosts, "metis_instance.status", {}, LOOK, list)
 
 
 def found(instance: Instance) -> Instance | None:
@@ -74,7 +74,7 @@ def leader() -> str:
     for instance in _servers():
         asked = {"agent": _agent(instance)}
         try:
-            seen = __salt__["metis_run.ask"](
+            seen = __salt__["metis_ask.ask"](
                 instance["host"], "metis_consul.cluster", asked, LOOK, dict
             )
         except salt.exceptions.CommandExecutionError as err:
@@ -98,7 +98,7 @@ def quorum(instance: Instance) -> list[str]:
     """
     asked = {"agent": _agent(instance), "peers": len(_servers()), "timeout": _QUORUM}
     host = instance["host"]
-    wrong = __salt__["metis_run.ask"](
+    wrong = __salt__["metis_ask.ask"](
         host, "metis_consul.wait_for_quorum", asked, _QUORUM + LOOK, str
     )
     return [wrong] if wrong else []

@@ -1,8 +1,8 @@
 """
 The phases of a verb, for orchestrations: which hosts act, in which order, and whether they did.
 
-A verb's SLS is a list of these states. What they share, and how they tell hosts and the operator
-something, is ``metis_run``.
+A verb's SLS is a list of these states. What they share, and how they tell the operator something,
+is ``metis_run``; how they tell hosts something is ``metis_ask``.
 """
 
 import contextvars
@@ -114,7 +114,7 @@ def _answering(ret: State) -> State:
     if new:
         __salt__["metis_fleet.run"](new, "saltutil.sync_modules", {"refresh": True}, _READY)
         answers |= _ready(new, wanted)
-    problems = __salt__["metis_run.problems"](answers, _READY, (bool, dict))
+    problems = __salt__["metis_ask.problems"](answers, _READY, (bool, dict))
     problems += _still_busy([h for h, a in answers.items() if isinstance(a["return"], dict)])
     if problems:
         return __salt__["metis_run.fail"](ret, problems)
@@ -136,7 +136,7 @@ def _still_busy(hosts: list[str]) -> list[str]:
     while hosts:
         asked = {"fun": "state.*"}
         answers = __salt__["metis_fleet.run"](hosts, "saltutil.is_running", asked, _READY)
-        if problems := __salt__["metis_run.problems"](answers, _READY, (list,)):
+        if problems := __salt__["metis_ask.problems"](answers, _READY, (list,)):
             return problems
         hosts = [host for host, answer in answers.items() if answer["return"]]
         if hosts and time.monotonic() > end:
@@ -164,7 +164,7 @@ def _steps(hosts: list[str], to: str, roles: list[str]) -> list[list[str]]:
     seen = run["seen"]
     if to != "running":
         return [hosts]
-    agent = __salt__["metis_run.agent_since"]()
+    agent = __salt__["metis_ask.agent_since"]()
     first, then = [], []
     for host in hosts:
         own = [i for i in seen[host] if i["role"] in roles] if host in seen else None
@@ -264,10 +264,10 @@ def reached(name: str, to: str, roles: list[str], timeout: float = 900) -> State
     for step in _steps(hosts, to, roles):
         acted += step
         run["acted"] = run.get("acted", False) or to == "running"
-        problems, changes = __salt__["metis_run.apply"](step, to, roles, timeout)
+        problems, changes = __salt__["metis_ask.apply"](step, to, roles, timeout)
         ret["changes"] |= changes
         if to == "running" and not __opts__["test"]:
-            problems = problems or __salt__["metis_run.unhealthy"](step, roles)
+            problems = problems or __salt__["metis_ask.unhealthy"](step, roles)
         if problems:
             return __salt__["metis_run.fail"](ret, problems)
     count = sum(map(len, ret["changes"].values()))
@@ -308,7 +308,7 @@ def passing(name: str, timeout: float = 60) -> State:
     answers = __salt__["metis_fleet.run"](
         unknown, "metis_instance.status", {"wait": timeout}, timeout + 60
     )
-    problems = __salt__["metis_run.problems"](answers, timeout + 60, (list,))
+    problems = __salt__["metis_ask.problems"](answers, timeout + 60, (list,))
     run["seen"] |= {h: a["return"] for h, a in answers.items() if isinstance(a["return"], list)}
     seen = {i["id"]: i for host in hosts for i in run["seen"].get(host, [])}
     for instance in run["instances"]:

@@ -75,7 +75,7 @@ def written(name: str) -> State:
     to = str(__pillar__["to"])
     what = "; ".join(f"{', '.join(parts)} of {host}" for host, parts in plan.items())
     if __opts__["test"]:
-        __salt__["metis_run.ask_all"](list(plan), "metis_backup_host.look", {}, _LOOK, dict)
+        __salt__["metis_ask.ask_all"](list(plan), "metis_backup_host.look", {}, _LOOK, dict)
         own = ", ".join(_own())
         made = {to: {"old": None, "new": f"{what}; {own} of the master"}}
         return ret | {"result": None, "changes": made, "comment": f"{to} would be written"}
@@ -89,7 +89,7 @@ def written(name: str) -> State:
         for part, found in answer["return"].items()
     }
     try:
-        __salt__["metis_run.demand"](__salt__["metis_run.problems"](answers, _GIVE, (dict,)))
+        __salt__["metis_ask.demand"](__salt__["metis_ask.problems"](answers, _GIVE, (dict,)))
         size, manifest = _written(to, given)
     finally:
         # What a host keeps is ciphertext, whose key ends with this run.
@@ -136,7 +136,7 @@ class _Given:
         first, pieces = len(self.known["sealed"]), self.known["pieces"]
         for number in range(first, pieces):
             asked = {"part": self._part, "number": number}
-            yield __salt__["metis_run.ask"](self.host, "metis_backup_host.piece", asked, _LOOK, str)
+            yield __salt__["metis_ask.ask"](self.host, "metis_backup_host.piece", asked, _LOOK, str)
             if time.monotonic() - told > _PATIENCE:
                 told = time.monotonic()
                 __salt__["metis_run.say"](

@@ -53,7 +53,7 @@ def _look(hosts: list[str]) -> list[str]:
             times = {"sent": sent, "received": received.get(host, time.time())}
             own = {"master": salt.version.__version__, **times}
             run["facts"][host] = answer["return"] | own
-    problems: list[str] = __salt__["metis_run.problems"](answers, _LOOK, (dict,))
+    problems: list[str] = __salt__["metis_ask.problems"](answers, _LOOK, (dict,))
     return problems
 
 
@@ -120,7 +120,7 @@ def mended(name: str) -> State:
     answers = __salt__["metis_fleet.run"](
         sorted(wanted), "metis_check.mend", {"asked": wanted}, _MEND
     )
-    problems = __salt__["metis_run.problems"](answers, _MEND, (list,))
+    problems = __salt__["metis_ask.problems"](answers, _MEND, (list,))
     ret["changes"] = {h: c for h, c in changes.items() if isinstance(answers[h]["return"], list)}
     problems += _look(sorted(ret["changes"]))
     if problems:
@@ -138,7 +138,7 @@ def _ways(whole: bool) -> tuple[list[Finding], list[str]]:
     answers = __salt__["metis_fleet.run"](
         sorted(tried), "metis_reach.probe", {"asked": tried}, _REACH
     )
-    problems = __salt__["metis_run.problems"](answers, _REACH, (dict,))
+    problems = __salt__["metis_ask.problems"](answers, _REACH, (dict,))
     told = {host: a["return"] for host, a in answers.items() if isinstance(a["return"], dict)}
     return __salt__["metis_network.reached"](flows, tried, told), problems
 

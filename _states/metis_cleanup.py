@@ -101,7 +101,7 @@ def surveyed(name: str) -> State:
     run["leaving"] = _leaving()
     asked = {"roles": run["leaving"], "keep": _kept_parts()}
     hosts = list(run["leaving"])
-    run["surveys"] = __salt__["metis_run.ask_all"](
+    run["surveys"] = __salt__["metis_ask.ask_all"](
         hosts, "metis_absence.survey", asked, _LOOK, dict
     )
     run["identities"] = _identities()
@@ -133,7 +133,7 @@ def _identities() -> dict[str, dict[str, Any]]:
         if trace["role"] == "admin" and trace["host"] not in found:
             asked = {"database": trace["database"]}
             host = trace["host"]
-            known = __salt__["metis_run.ask"](host, "metis_identity.known", asked, _LOOK, dict)
+            known = __salt__["metis_ask.ask"](host, "metis_identity.known", asked, _LOOK, dict)
             found[host] = known
     return found
 
@@ -214,7 +214,7 @@ def removed(name: str, timeout: float) -> State:
         host: [role for role in leaving if (host, role) not in own]
         for host, leaving in run["leaving"].items()
     }
-    problems, _ = __salt__["metis_run.apply"](
+    problems, _ = __salt__["metis_ask.apply"](
         list(run["leaving"]), "absent", roles, timeout, keep=_kept_parts(), besides=besides
     )
     if problems:
@@ -242,7 +242,7 @@ def proven(name: str) -> State:
         return ret | {"comment": "looked at after a real run only"}
     asked = {"surveys": run["surveys"]}
     hosts = list(run["leaving"])
-    left = __salt__["metis_run.ask_all"](hosts, "metis_absence.left", asked, _LOOK, list)
+    left = __salt__["metis_ask.ask_all"](hosts, "metis_absence.left", asked, _LOOK, list)
     problems = [f"{host}: is still there: {', '.join(what)}" for host, what in left.items() if what]
     if problems:
         return __salt__["metis_run.fail"](ret, problems)

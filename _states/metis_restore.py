@@ -155,7 +155,7 @@ def allowed(name: str) -> State:
     ret = __salt__["metis_run.state"](name)
     run = __salt__["metis_run.now"]()
     hosts = sorted(set(run["hosts_of"].values()))
-    seen = __salt__["metis_run.ask_all"](hosts, "metis_backup_host.look", {}, _LOOK, dict)
+    seen = __salt__["metis_ask.ask_all"](hosts, "metis_backup_host.look", {}, _LOOK, dict)
     run["there"] = there = {
         part: seen[host][part] for part, host in run["hosts_of"].items() if part in seen[host]
     }
@@ -225,7 +225,7 @@ def brought_back(name: str, part: str) -> State:
     asked = {"part": part, "stored": stored, "sha256": known["sha256"]}
     # Programs may be stopped for it.
     run["seen"].pop(host, None)
-    __salt__["metis_run.ask"](host, "metis_backup_host.take", asked, _TAKE, bool)
+    __salt__["metis_ask.ask"](host, "metis_backup_host.take", asked, _TAKE, bool)
     __salt__["metis_run.say"](f"{name} ({host}): {known['size']} bytes")
     return ret | {"comment": f"{host} has it as the backup has it"}
 

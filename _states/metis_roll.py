@@ -64,7 +64,7 @@ def looked(name: str) -> State:
             new.append(f"{instance['id']} is not deployed yet: run metis.deploy")
         elif seen["state"] == "stopped":
             stopped.append(instance["id"])
-    __salt__["metis_run.demand"](new)
+    __salt__["metis_ask.demand"](new)
     run["stopped"] = stopped
     run["instances"] = [i for i in run["instances"] if i["id"] not in stopped]
     count = len(run["instances"])
@@ -197,7 +197,7 @@ def _restart(instance: Instance, timeout: float) -> list[str]:
     run["acted"] = True
     asked = {"instance": identity, "timeout": timeout}
     try:
-        seen = __salt__["metis_run.ask"](
+        seen = __salt__["metis_ask.ask"](
             host, "metis_instance.restart", asked, timeout + _SYSTEMD, dict
         )
     except salt.exceptions.CommandExecutionError as err:
@@ -223,7 +223,7 @@ def shown(name: str, timeout: float = 900) -> State:
     """
     ret = __salt__["metis_run.state"](name)
     run = __salt__["metis_run.now"]()
-    __salt__["metis_run.demand"](_predict(timeout))
+    __salt__["metis_ask.demand"](_predict(timeout))
     run["shown"] = run["predicted"]
     if not __opts__["test"]:
         # What follows is no dry run.
@@ -240,7 +240,7 @@ def shown(name: str, timeout: float = 900) -> State:
         for state in states.values()
         if not state["__sls__"].endswith(_CONFIGURATION)
     ]
-    __salt__["metis_run.demand"](more)
+    __salt__["metis_ask.demand"](more)
     count = sum(map(len, changes.values()))
     ret["comment"] = f"{count} states would change" if count else "nothing to do"
     __salt__["metis_run.say"](f"{name}: {ret['comment']}")
@@ -257,13 +257,13 @@ def _predict(timeout: float) -> list[str]:
         return []
     asked: dict[str, Any] = {"test": True, "only": [instance["id"] for instance in instances]}
     roles = list(dict.fromkeys(instance["role"] for instance in instances))
-    problems, _ = __salt__["metis_run.apply"](_hosts(instances), "running", roles, timeout, **asked)
+    problems, _ = __salt__["metis_ask.apply"](_hosts(instances), "running", roles, timeout, **asked)
     agent = run["predicted"].get(run["topology"]["agent"]["host"], {})
     fighters = _hosts([i for i in instances if i["role"] in _FIGHTERS])
     if not problems and fighters and __salt__["metis_predicted.restarts_agent"](agent):
         # They are started again when the consul agent is, which their hosts cannot know.
         own = [role for role in roles if role in _FIGHTERS]
-        again = __salt__["metis_run.apply"](fighters, "running", own, timeout, **asked)
+        again = __salt__["metis_ask.apply"](fighters, "running", own, timeout, **asked)
         problems = again[0]
     return list(problems)
 
@@ -294,7 +294,7 @@ def reloaded(name: str, roles: list[str], timeout: float = 900) -> State:
         if not problems:
             run["acted"] = True
             only = [instance["id"]] if _restarts(instance) else []
-            problems, changes = __salt__["metis_run.apply"](
+            problems, changes = __salt__["metis_ask.apply"](
                 [host], "running", [role], timeout, only=only
             )
             for changed, states in changes.items():

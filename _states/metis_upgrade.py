@@ -146,18 +146,18 @@ def prepared(name: str, back: bool = False) -> State:
     run = __salt__["metis_run.now"]()
     run["entries"] = known = __salt__["metis_deployed.read"](run["org"])
     run["target"], problems = _target(back, known)
-    __salt__["metis_run.demand"](problems)
+    __salt__["metis_ask.demand"](problems)
     target = run["target"]
-    __salt__["metis_run.demand"](__salt__["metis_orgs.complete_release"](target, run["topology"]))
-    __salt__["metis_run.demand"](_other_database(target, known))
+    __salt__["metis_ask.demand"](__salt__["metis_orgs.complete_release"](target, run["topology"]))
+    __salt__["metis_ask.demand"](_other_database(target, known))
     hosts = sorted({instance["host"] for instance in run["instances"]})
     __salt__["metis_roll.look"](hosts)
     # What a run was cut off at is the first that is gone on with, and may keep others from passing.
     if not any(_is_unfinished(instance) for instance in _switchable()):
         roles = [instance["role"] for instance in run["instances"]]
-        unhealthy = __salt__["metis_run.unhealthy"](hosts, roles)
+        unhealthy = __salt__["metis_ask.unhealthy"](hosts, roles)
         mend = "nothing was switched; mend this first: metis.deploy brings up what is deployed"
-        __salt__["metis_run.demand"](unhealthy and [*unhealthy, mend])
+        __salt__["metis_ask.demand"](unhealthy and [*unhealthy, mend])
     count = sum(1 for instance in _switchable() if not _is_finished(instance))
     ret["comment"] = f"{count} of {len(_switchable())} instances are to be switched to {target}"
     __salt__["metis_run.say"](ret["comment"])
@@ -201,7 +201,7 @@ def laid_down(name: str, timeout: float = 1800) -> State:
     roles = list(dict.fromkeys(instance["role"] for instance in waiting))
     if not hosts:
         return ret | {"comment": "every instance runs it"}
-    problems, ret["changes"] = __salt__["metis_run.apply"](
+    problems, ret["changes"] = __salt__["metis_ask.apply"](
         hosts, "laid_down", roles, timeout, release=run["target"]
     )
     if problems:
@@ -289,7 +289,7 @@ def _switch(instance: Instance, timeout: float) -> list[str]:
         told = ""
         if instance["role"] == "admin":
             database = __salt__["metis_orgs.release"](target)["admin"]["database"]
-            known = __salt__["metis_run.ask"](
+            known = __salt__["metis_ask.ask"](
                 instance["host"], "metis_schema.seen", {"database": database}, _LOOK, dict
             )
             told = f"; its database as it was before is in {known['dump']} on {instance['host']}"
@@ -316,7 +316,7 @@ def _converged(instance: Instance, release: str, timeout: float) -> list[str]:
     run = __salt__["metis_run.now"]()
     host, identity = instance["host"], instance["id"]
     try:
-        problems, _ = __salt__["metis_run.apply"](
+        problems, _ = __salt__["metis_ask.apply"](
             [host], "running", [instance["role"]], timeout, only=[identity]
         )
         if not problems and instance["role"] == "consul":
@@ -349,7 +349,7 @@ def _switched_back(instance: Instance, before: Entry, timeout: float) -> list[st
                 "back_to": release,
                 "unit": "metis-admin.service",
             }
-            restored = __salt__["metis_run.ask"](
+            restored = __salt__["metis_ask.ask"](
                 instance["host"], "metis_schema.retreat", asked, _RETREAT, str
             )
             told = f", with its database as in {restored}" if restored else ""
@@ -373,7 +373,7 @@ def _renewed_fighters(roles: list[str]) -> tuple[list[str], dict[str, Any]]:
     Returns problems, and changes.
     """
     run = __salt__["metis_run.now"]()
-    agent = __salt__["metis_run.agent_since"]()
+    agent = __salt__["metis_ask.agent_since"]()
     problems = []
     renewed = {}
     fighters = [role for role in roles if role in ("data", "compute")]
@@ -383,8 +383,8 @@ def _renewed_fighters(roles: list[str]) -> tuple[list[str], dict[str, Any]]:
             continue
         try:
             unit = {"verb": "restart", "names": instance["units"]}
-            __salt__["metis_run.ask"](host, "metis_unit.act", unit, _LOOK, type(None))
-            run["seen"][host] = __salt__["metis_run.ask"](
+            __salt__["metis_ask.ask"](host, "metis_unit.act", unit, _LOOK, type(None))
+            run["seen"][host] = __salt__["metis_ask.ask"](
                 host, "metis_instance.status", {"wait": _QUORUM}, _QUORUM + _LOOK, list
             )
         except salt.exceptions.CommandExecutionError as err:
@@ -410,7 +410,7 @@ def pruned(name: str) -> State:
     ret = __salt__["metis_run.state"](name)
     hosts = sorted({instance["host"] for instance in _switchable()})
     asked = {"test": __opts__["test"]}
-    pruned = __salt__["metis_run.ask_all"](hosts, "metis_releases.prune", asked, _LOOK, list)
+    pruned = __salt__["metis_ask.ask_all"](hosts, "metis_releases.prune", asked, _LOOK, list)
     removed = {host: releases for host, releases in pruned.items() if releases}
     word = "would be removed" if __opts__["test"] else "removed"
     if count := sum(map(len, removed.values())):

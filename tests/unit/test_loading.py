@@ -57,6 +57,24 @@ def test_a_function_may_have_another_name_for_salt(opts: dict[str, Any]) -> None
     assert "metis" in loaded["metis_orgform.schema"]()["properties"]
 
 
+def test_what_a_lost_lock_raises_in_one_module_is_caught_in_another(
+    opts: dict[str, Any], tmp_path: Path
+) -> None:
+    own = {"pki_dir": str(tmp_path), "log_file": str(tmp_path / "master"), "test": False}
+    loaded = salt.loader.minion_mods(opts | own)
+    loaded["metis_run.begin"]("deploy", ["consul runs"])
+    loaded["metis_run.keep_journal"]("acme")
+    assert loaded["metis_run.lock"]() == []
+
+    def phase(name: str) -> dict[str, Any]:
+        loaded["metis_lock.forget"]("acme")
+        answer: dict[str, Any] = loaded["metis_ask.ask"]("h1", "test.arg", {}, 5, dict)
+        return answer
+
+    done = loaded["metis_run.phase"](phase, "consul runs", [], {})
+    assert (done["result"], done["reason"]) == (False, "locked")
+
+
 def test_every_state_module_loads(opts: dict[str, Any]) -> None:
     functions = salt.loader.minion_mods(opts)
     utils, serializers = salt.loader.utils(opts), salt.loader.serializers(opts)

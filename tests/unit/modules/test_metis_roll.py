@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
-from _modules import metis_roll, metis_run
+from _modules import metis_ask, metis_roll, metis_run
 from tests.unit import orgs
 from tests.unit.states.fleet import Answer, Fleet, gone, returned
 
@@ -22,11 +22,11 @@ def fleet() -> Fleet:
 def configure_loader_modules(fleet: Fleet) -> dict[ModuleType, dict[str, Any]]:
     pure = orgs.wired()
     functions = next(iter(pure.values()))["__salt__"]
-    functions |= orgs.by_salts_name(metis_run) | {"metis_fleet.run": fleet.function}
+    functions |= orgs.by_salts_name(metis_ask, metis_run) | {"metis_fleet.run": fleet.function}
     functions["metis_fleet.up"] = lambda addresses: dict.fromkeys(addresses, True)
     functions["metis_fleet.refused_keys"] = dict
     own = {"__salt__": functions, "__opts__": {"test": False}, "__context__": {}}
-    return pure | dict.fromkeys((metis_roll, metis_run), own)
+    return pure | dict.fromkeys((metis_ask, metis_roll, metis_run), own)
 
 
 @pytest.fixture

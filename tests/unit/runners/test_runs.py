@@ -11,13 +11,21 @@ from unittest.mock import create_autospec
 
 import pytest
 
-from _modules import metis_journal, metis_lock, metis_orgs, metis_run, metis_secrets, metis_verb
+from _modules import (
+    metis_ask,
+    metis_journal,
+    metis_lock,
+    metis_orgs,
+    metis_run,
+    metis_secrets,
+    metis_verb,
+)
 from _output import metis_table
 from _runners import metis
 from tests.unit import orgs
 from tests.unit.states.fleet import State, gone
 
-MODULES = (metis_run, metis_journal, metis_lock, metis_secrets, metis_verb)
+MODULES = (metis_ask, metis_run, metis_journal, metis_lock, metis_secrets, metis_verb)
 
 
 @pytest.fixture
@@ -52,7 +60,7 @@ def began(configure_loader_modules: dict[ModuleType, dict[str, Any]]) -> Callabl
 def _failed(name: str) -> State:
     metis_run.now()["topology"] = {"hosts": {"h1": "10.0.0.1"}}
     answers = {"h1": gone("silent")}
-    found = metis_run.problems(answers, 60, (dict,))
+    found = metis_ask.problems(answers, 60, (dict,))
     return metis_run.fail(metis_run.state(name), found)
 
 

@@ -10,6 +10,7 @@ from unittest.mock import create_autospec
 import pytest
 
 from _modules import (
+    metis_ask,
     metis_fleet,
     metis_journal,
     metis_lock,
@@ -42,7 +43,15 @@ def begun(
 
     The lock is nobody's: a test runs phases of several runs, and its process has not ended.
     """
-    modules = (metis_run, metis_journal, metis_lock, metis_secrets, metis_predicted, metis_roll)
+    modules = (
+        metis_ask,
+        metis_run,
+        metis_journal,
+        metis_lock,
+        metis_secrets,
+        metis_predicted,
+        metis_roll,
+    )
     functions |= orgs.by_salts_name(*modules)
     functions["metis_run.heed_signals"] = lambda: None
     functions["metis_fleet.up"] = lambda addresses: dict.fromkeys(addresses, True)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
-from _modules import metis_host, metis_journal, metis_lock, metis_run, metis_secrets
+from _modules import metis_ask, metis_host, metis_journal, metis_lock, metis_run, metis_secrets
 from _states import metis
 from tests.unit import orgs
 from tests.unit.states.fleet import (
@@ -74,7 +74,7 @@ def configure_loader_modules(
     own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
     begun(functions, opts, tmp_path, monkeypatch)
     own["__states__"] = {"metis_store.served": shelf.served}
-    modules = (metis, metis_run, metis_journal, metis_lock, metis_secrets)
+    modules = (metis, metis_ask, metis_run, metis_journal, metis_lock, metis_secrets)
     return pure | dict.fromkeys(modules, own)
 
 
@@ -496,7 +496,7 @@ def test_a_busy_host_is_told_of_now_and_then(
     guarded()
     fleet.busy = 6
     ticks = itertools.count(1000.0, 4.0)
-    monkeypatch.setattr(metis_run.time, "monotonic", lambda: next(ticks))
+    monkeypatch.setattr(metis_ask.time, "monotonic", lambda: next(ticks))
     metis.reached("configured", "configured", ["carrier"])
     assert 1 < capsys.readouterr().err.count("h1: still at work") < 6
 

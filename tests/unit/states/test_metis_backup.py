@@ -13,6 +13,7 @@ from unittest.mock import create_autospec
 import pytest
 
 from _modules import (
+    metis_ask,
     metis_backup_file,
     metis_backup_host,
     metis_backup_master,
@@ -119,7 +120,7 @@ def configure_loader_modules(
     asked["metis"] = {"orgs": {}}
     own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
     begun(functions, opts, tmp_path, monkeypatch)
-    modules = (metis, metis_backup, metis_run, metis_journal, metis_lock, metis_secrets)
+    modules = (metis, metis_backup, metis_ask, metis_run, metis_journal, metis_lock, metis_secrets)
     return pure | dict.fromkeys((*modules, *MODULES), own)
 
 

@@ -12,6 +12,7 @@ import salt.config
 import salt.version
 
 from _modules import (
+    metis_ask,
     metis_findings,
     metis_host,
     metis_journal,
@@ -85,7 +86,9 @@ def configure_loader_modules(
     own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
     begun(functions, opts, tmp_path, monkeypatch)
     pure |= dict.fromkeys((metis, metis_check, metis_findings, metis_network), own)
-    return pure | dict.fromkeys((metis_run, metis_journal, metis_lock, metis_secrets), own)
+    return pure | dict.fromkeys(
+        (metis_ask, metis_run, metis_journal, metis_lock, metis_secrets), own
+    )
 
 
 @pytest.fixture

@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from _modules import metis_deployed, metis_host, metis_journal, metis_lock, metis_run, metis_secrets
+from _modules import (
+    metis_ask,
+    metis_deployed,
+    metis_host,
+    metis_journal,
+    metis_lock,
+    metis_run,
+    metis_secrets,
+)
 from _states import metis, metis_cleanup
 from tests.unit import orgs
 from tests.unit.states.fleet import Fleet, State, begun, gone, returned, state, states
@@ -71,7 +79,7 @@ def configure_loader_modules(
     asked["metis"] = {"orgs": {"acme": {"file": "acme.sls"}}}
     own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
     begun(functions, opts, tmp_path, monkeypatch)
-    modules = (metis, metis_run, metis_cleanup, metis_secrets, metis_deployed)
+    modules = (metis, metis_ask, metis_run, metis_cleanup, metis_secrets, metis_deployed)
     return pure | dict.fromkeys((*modules, metis_journal, metis_lock), own)
 
 

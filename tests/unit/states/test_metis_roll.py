@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from _modules import (
+    metis_ask,
     metis_deployed,
     metis_host,
     metis_journal,
@@ -130,7 +131,7 @@ def configure_loader_modules(
     # Runs of one second are in the order in which they began.
     numbers = itertools.count()
     monkeypatch.setattr(metis_journal.secrets, "token_hex", lambda size: f"{next(numbers):04}")
-    modules = (metis, metis_run, metis_roll, metis_secrets, metis_deployed, state_module)
+    modules = (metis, metis_ask, metis_run, metis_roll, metis_secrets, metis_deployed, state_module)
     return pure | dict.fromkeys((*modules, metis_journal, metis_lock), own)
 
 

@@ -11,6 +11,7 @@ from unittest.mock import create_autospec
 import pytest
 
 from _modules import (
+    metis_ask,
     metis_backup_master,
     metis_deployed,
     metis_host,
@@ -109,7 +110,15 @@ def configure_loader_modules(
     }
     own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
     begun(functions, opts, tmp_path, monkeypatch)
-    modules = (metis, metis_run, metis_scale_in, metis_secrets, metis_deployed, metis_backup_master)
+    modules = (
+        metis,
+        metis_ask,
+        metis_run,
+        metis_scale_in,
+        metis_secrets,
+        metis_deployed,
+        metis_backup_master,
+    )
     functions |= orgs.by_salts_name(metis_roll)
     return pure | dict.fromkeys((*modules, metis_journal, metis_lock, metis_roll), own)
 

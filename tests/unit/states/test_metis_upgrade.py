@@ -13,6 +13,7 @@ from unittest.mock import create_autospec
 import pytest
 
 from _modules import (
+    metis_ask,
     metis_deployed,
     metis_host,
     metis_journal,
@@ -182,6 +183,7 @@ def configure_loader_modules(
     functions |= orgs.by_salts_name(metis_store)
     modules = (
         metis,
+        metis_ask,
         metis_run,
         metis_roll,
         metis_upgrade,
