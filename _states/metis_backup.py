@@ -2,7 +2,6 @@
 The phases of ``metis.backup``: what cannot be made again of an organization, in one encrypted file.
 """
 
-import contextvars
 import functools
 import hashlib
 import time
@@ -25,9 +24,7 @@ _PATIENCE = 5
 def _phase(function: Callable[..., State]) -> Callable[..., State]:
     @functools.wraps(function)
     def phase(name: str, *args: Any, **kwargs: Any) -> State:
-        # Salt finds a state module's own things by the context that calls it.
-        own = functools.partial(contextvars.copy_context().run, function)
-        return __salt__["metis_run.phase"](own, name, args, kwargs)
+        return __salt__["metis_run.phase"](function, name, args, kwargs)
 
     return phase
 

@@ -2,7 +2,6 @@
 Whether hosts and release are fit for a verb, before anything is changed.
 """
 
-import contextvars
 import functools
 import time
 from collections.abc import Callable
@@ -29,9 +28,7 @@ _TITLES = {"failure": "failures", "warning": "warnings", "ok": "all is well with
 def _phase(function: Callable[..., State]) -> Callable[..., State]:
     @functools.wraps(function)
     def phase(name: str, *args: Any, **kwargs: Any) -> State:
-        # Salt finds a state module's __states__ by the context that calls it.
-        own = functools.partial(contextvars.copy_context().run, function)
-        return __salt__["metis_run.phase"](own, name, args, kwargs)
+        return __salt__["metis_run.phase"](function, name, args, kwargs)
 
     return phase
 

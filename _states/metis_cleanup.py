@@ -7,7 +7,6 @@ identity in the network, and without a confirmation. A host keeps its mark until
 has gone, so a run that was cut off is gone on with by the same command.
 """
 
-import contextvars
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -27,9 +26,7 @@ _KINDS = ("units", "users", "databases", "accounts", "packages", "paths", "folde
 def _phase(function: Callable[..., State]) -> Callable[..., State]:
     @functools.wraps(function)
     def phase(name: str, *args: Any, **kwargs: Any) -> State:
-        # Salt finds a state module's __states__ by the context that calls it.
-        own = functools.partial(contextvars.copy_context().run, function)
-        return __salt__["metis_run.phase"](own, name, args, kwargs)
+        return __salt__["metis_run.phase"](function, name, args, kwargs)
 
     return phase
 

@@ -6,7 +6,6 @@ in the master's store, from where they fetch it when its time comes: carrier's i
 is configured, what consul knew as soon as consul runs, the database before admin starts.
 """
 
-import contextvars
 import functools
 import hashlib
 import json
@@ -35,9 +34,7 @@ _WORDS = {
 def _phase(function: Callable[..., State]) -> Callable[..., State]:
     @functools.wraps(function)
     def phase(name: str, *args: Any, **kwargs: Any) -> State:
-        # Salt finds a state module's own things by the context that calls it.
-        own = functools.partial(contextvars.copy_context().run, function)
-        return __salt__["metis_run.phase"](own, name, args, kwargs)
+        return __salt__["metis_run.phase"](function, name, args, kwargs)
 
     return phase
 

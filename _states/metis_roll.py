@@ -6,7 +6,6 @@ each behind its gate: of consul's servers the leader last, and only while all of
 that does not come back ends the roll.
 """
 
-import contextvars
 import datetime
 import functools
 from collections.abc import Callable
@@ -31,9 +30,7 @@ _CONFIGURATION = (".configured", ".running")
 def _phase(function: Callable[..., State]) -> Callable[..., State]:
     @functools.wraps(function)
     def phase(name: str, *args: Any, **kwargs: Any) -> State:
-        # Salt finds a state module's own things by the context that calls it.
-        own = functools.partial(contextvars.copy_context().run, function)
-        return __salt__["metis_run.phase"](own, name, args, kwargs)
+        return __salt__["metis_run.phase"](function, name, args, kwargs)
 
     return phase
 

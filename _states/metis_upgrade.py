@@ -7,7 +7,6 @@ instance that does not come through its gate is switched back, and the roll-out 
 record says where a run was cut off, so the same command goes on from there.
 """
 
-import contextvars
 import functools
 import re
 from collections.abc import Callable
@@ -33,9 +32,7 @@ _RETREAT = 3600
 def _phase(function: Callable[..., State]) -> Callable[..., State]:
     @functools.wraps(function)
     def phase(name: str, *args: Any, **kwargs: Any) -> State:
-        # Salt finds a state module's __states__ by the context that calls it.
-        own = functools.partial(contextvars.copy_context().run, function)
-        return __salt__["metis_run.phase"](own, name, args, kwargs)
+        return __salt__["metis_run.phase"](function, name, args, kwargs)
 
     return phase
 
