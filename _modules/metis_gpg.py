@@ -162,6 +162,10 @@ def _running(command: list[str], **streams: Any) -> Iterator[subprocess.Popen[by
             _end(gpg)
         except BaseException:
             gpg.kill()
+            if gpg.stdin:
+                # What is still to be written has no reader, and would hide what happened.
+                with contextlib.suppress(BrokenPipeError):
+                    gpg.stdin.close()
             raise
 
 

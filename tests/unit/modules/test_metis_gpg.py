@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import getpass
 import os
+import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -229,6 +231,27 @@ def test_a_full_disk_is_no_backup(operator: Keyring) -> None:
     receiver = metis_gpg.receiver(operator.fingerprint, operator.home)
     with pytest.raises(CommandExecutionError, match="encrypting failed"):
         _encrypted(receiver, operator.home, b"secret" * 500_000, Path("/dev/full"))
+
+
+def test_what_broke_off_is_not_hidden_by_gpg_that_ended(
+    operator: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(process: subprocess.Popen[bytes]) -> None:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def broken_off() -> None:
+        with (
+            (tmp_path / "file").open("wb") as opened,
+            metis_gpg.encrypting(receiver, operator.home, opened.fileno()) as clear,
+        ):
+            clear.write(b"secret")
+            raise CommandExecutionError("the host broke off")
+
+    monkeypatch.setattr(subprocess.Popen, "kill", killed)
+    receiver = metis_gpg.receiver(operator.fingerprint, operator.home)
+    with pytest.raises(CommandExecutionError, match="the host broke off"):
+        broken_off()
 
 
 def test_a_master_without_gpg_says_so(operator: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
