@@ -13,8 +13,6 @@ import re
 import time
 from typing import Any
 
-import salt.exceptions
-
 __virtualname__ = "metis_ask"
 
 State = dict[str, Any]
@@ -64,25 +62,6 @@ def problems(answers: dict[str, Any], timeout: float, kind: tuple[type, ...]) ->
     return found
 
 
-def demand(found: list[str]) -> None:
-    """
-    End a phase where something is wrong.
-
-    found
-        What is wrong.
-
-    Raises ``CommandExecutionError`` with all of it; not where it is nothing.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt-run salt.cmd metis_ask.demand '[]'
-    """
-    if found:
-        raise salt.exceptions.CommandExecutionError("\n".join(found))
-
-
 def ask_all(
     hosts: list[str], function: str, kwarg: dict[str, Any], timeout: float, kind: type
 ) -> dict[str, Any]:
@@ -102,7 +81,7 @@ def ask_all(
     """
     __salt__["metis_run.go_on"]()
     answers = __salt__["metis_fleet.run"](hosts, function, kwarg, timeout)
-    demand(problems(answers, timeout, (kind,)))
+    __salt__["metis_run.demand"](problems(answers, timeout, (kind,)))
     return {host: answer["return"] for host, answer in answers.items()}
 
 

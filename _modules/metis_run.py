@@ -410,3 +410,22 @@ def fail(ret: State, problems: list[str], reason: str | None = None) -> State:
         say(f"FAILED  {problem.splitlines()[0]}")
     why = {"reason": reason} if reason else {}
     return ret | {"result": False, "comment": "\n".join(problems)} | why
+
+
+def demand(found: list[str]) -> None:
+    """
+    End a phase where something is wrong.
+
+    found
+        What is wrong.
+
+    Raises ``CommandExecutionError`` with all of it; not where it is nothing.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_run.demand '[]'
+    """
+    if found:
+        raise salt.exceptions.CommandExecutionError("\n".join(found))

@@ -86,7 +86,7 @@ def written(name: str) -> State:
         for part, found in answer["return"].items()
     }
     try:
-        __salt__["metis_ask.demand"](__salt__["metis_ask.problems"](answers, _GIVE, (dict,)))
+        __salt__["metis_run.demand"](__salt__["metis_ask.problems"](answers, _GIVE, (dict,)))
         size, manifest = _written(to, given)
     finally:
         # What a host keeps is ciphertext, whose key ends with this run.

@@ -61,7 +61,7 @@ def looked(name: str) -> State:
             new.append(f"{instance['id']} is not deployed yet: run metis.deploy")
         elif seen["state"] == "stopped":
             stopped.append(instance["id"])
-    __salt__["metis_ask.demand"](new)
+    __salt__["metis_run.demand"](new)
     run["stopped"] = stopped
     run["instances"] = [i for i in run["instances"] if i["id"] not in stopped]
     count = len(run["instances"])
@@ -220,7 +220,7 @@ def shown(name: str, timeout: float = 900) -> State:
     """
     ret = __salt__["metis_run.state"](name)
     run = __salt__["metis_run.now"]()
-    __salt__["metis_ask.demand"](_predict(timeout))
+    __salt__["metis_run.demand"](_predict(timeout))
     run["shown"] = run["predicted"]
     if not __opts__["test"]:
         # What follows is no dry run.
@@ -237,7 +237,7 @@ def shown(name: str, timeout: float = 900) -> State:
         for state in states.values()
         if not state["__sls__"].endswith(_CONFIGURATION)
     ]
-    __salt__["metis_ask.demand"](more)
+    __salt__["metis_run.demand"](more)
     count = sum(map(len, changes.values()))
     ret["comment"] = f"{count} states would change" if count else "nothing to do"
     __salt__["metis_run.say"](f"{name}: {ret['comment']}")

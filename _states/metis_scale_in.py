@@ -61,7 +61,7 @@ def recorded(name: str) -> State:
     ret = __salt__["metis_run.state"](name)
     run = __salt__["metis_run.now"]()
     topology = run["topology"]
-    __salt__["metis_ask.demand"](
+    __salt__["metis_run.demand"](
         [problem for i in run["instances"] for problem in _elsewhere(i, topology["leaving"])]
     )
     known = __salt__["metis_deployed.traces"](run["org"])
@@ -310,7 +310,7 @@ def _take_out(leaving: list[Instance]) -> dict[str, Any]:
         keep=run["keep"],
         drain=run["drain"],
     )
-    __salt__["metis_ask.demand"](problems)
+    __salt__["metis_run.demand"](problems)
     for instance in leaving:
         if not __opts__["test"]:
             _forget(instance)
@@ -337,6 +337,6 @@ def _forget(instance: Instance) -> None:
         asked = {"agent": _agent(first), "server": _raft(instance), "timeout": _QUORUM}
         asked["node"] = f"consul_{instance['address']}"
         wrong = _ask(first["host"], "metis_consul.expel", asked, str)
-        __salt__["metis_ask.demand"]([f"{instance['id']}: {wrong}"] if wrong else [])
+        __salt__["metis_run.demand"]([f"{instance['id']}: {wrong}"] if wrong else [])
     __salt__["metis_deployed.drop"](run["org"], instance["id"])
     __salt__["metis_run.say"](f"  {instance['id']}: taken out")

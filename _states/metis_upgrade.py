@@ -143,10 +143,10 @@ def prepared(name: str, back: bool = False) -> State:
     run = __salt__["metis_run.now"]()
     run["entries"] = known = __salt__["metis_deployed.read"](run["org"])
     run["target"], problems = _target(back, known)
-    __salt__["metis_ask.demand"](problems)
+    __salt__["metis_run.demand"](problems)
     target = run["target"]
-    __salt__["metis_ask.demand"](__salt__["metis_orgs.complete_release"](target, run["topology"]))
-    __salt__["metis_ask.demand"](_other_database(target, known))
+    __salt__["metis_run.demand"](__salt__["metis_orgs.complete_release"](target, run["topology"]))
+    __salt__["metis_run.demand"](_other_database(target, known))
     hosts = sorted({instance["host"] for instance in run["instances"]})
     __salt__["metis_roll.look"](hosts)
     # What a run was cut off at is the first that is gone on with, and may keep others from passing.
@@ -154,7 +154,7 @@ def prepared(name: str, back: bool = False) -> State:
         roles = [instance["role"] for instance in run["instances"]]
         unhealthy = __salt__["metis_ask.unhealthy"](hosts, roles)
         mend = "nothing was switched; mend this first: metis.deploy brings up what is deployed"
-        __salt__["metis_ask.demand"](unhealthy and [*unhealthy, mend])
+        __salt__["metis_run.demand"](unhealthy and [*unhealthy, mend])
     count = sum(1 for instance in _switchable() if not _is_finished(instance))
     ret["comment"] = f"{count} of {len(_switchable())} instances are to be switched to {target}"
     __salt__["metis_run.say"](ret["comment"])
