@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
 
 from tests.lab import systems
 from tests.lab.fleet import Lab
+from tests.lab.host import ENVIRONMENT
 
 ORG_FILE = Path(__file__).with_name("bare.sls")
 SYSTEMS = {"bare1": systems.BARE, "bare2": systems.BARE_13}
 USER, PASSWORD = "worker", "{{ what nobody sees }} 'k$x"
 ACCESS = "/root/bare-ssh.yaml"
-KEY = "/root/bare-key"
+KEY, PASSPHRASE = "/root/bare-key", '{{ nor this }} "k$x'
+SOURCE = "/root/bare.sources"
 # Everything that is on a host's disk, but what runs by itself and what sudo notes of its first use.
 FILES = """
 find / -xdev -type f -not -path '/proc/*' -not -path '/sys/*' -not -path '/run/*' \
@@ -43,14 +46,16 @@ class Bare:
     def bootstrap(self, *options: str) -> Done:
         return self.run("bootstrap", *options, ssh=ACCESS)
 
-    def access(self, **changed: Any) -> None:
-        """Write the operator's ssh file."""
-        hosts = {
+    def access(self, **changed: dict[str, Any]) -> None:
+        """Write the operator's ssh file, with what is changed of a host."""
+        hosts: dict[str, dict[str, Any]] = {
             "bare1": {"user": USER, "password": PASSWORD},
-            "bare2": {"user": "root", "key": KEY},
+            "bare2": {"user": "root", "key": KEY, "key_passphrase": PASSPHRASE},
         }
-        hosts["bare1"] |= changed
-        text = json.dumps({"accept_new_host_keys": True, "hosts": hosts})
+        for name, settings in changed.items():
+            hosts[name] |= settings
+        file = {"accept_new_host_keys": True, "package_source": SOURCE, "hosts": hosts}
+        text = json.dumps(file)
         self.lab.master.run(["sh", "-c", f"umask 077; cat > {ACCESS}"], input=text)
 
     def files(self) -> set[str]:
@@ -83,10 +88,17 @@ def bare() -> Iterator[Bare]:
     user, root = lab.host("bare1"), lab.host("bare2")
     user.run(["useradd", "--create-home", "--groups=sudo", "--shell=/bin/bash", USER])
     user.run(["chpasswd"], input=f"{USER}:{PASSWORD}")
-    lab.master.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", KEY])
+    lab.master.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", PASSPHRASE, "-f", KEY])
     root.run(["install", "-d", "-m", "0700", "/root/.ssh"])
     public = (lab.master.root / f"{KEY[1:]}.pub").read_text()
     (root.root / "root/.ssh/authorized_keys").write_text(public)
+    # One has the source of salt-minion, the other gets it.
+    line = root.root / "etc/apt/sources.list"
+    _, _, uri, suite = line.read_text().split()
+    (lab.master.root / SOURCE[1:]).write_text(
+        f"Types: deb\nURIs: {uri}\nSuites: {suite}\nTrusted: yes\n"
+    )
+    line.write_text("")
     yield Bare(lab)
     lab.down()
 
@@ -97,7 +109,7 @@ def test_hosts_are_bare(bare: Bare) -> None:
 
 
 def test_faults_of_the_ssh_file_are_told_before_a_host_is_touched(bare: Bare) -> None:
-    bare.access(port="many")
+    bare.access(bare1={"port": "many"})
     failed = _failed(bare.bootstrap())
     assert failed["reason"] == "invalid-input"
     assert f"{ACCESS}: hosts:bare1:port is to be a number" in failed["comment"]
@@ -110,7 +122,7 @@ def test_faults_of_the_ssh_file_are_told_before_a_host_is_touched(bare: Bare) ->
 
 
 def test_a_host_that_refuses_or_is_not_reached_is_named(bare: Bare) -> None:
-    bare.access(password="not that one", sudo_password=PASSWORD)
+    bare.access(bare1={"password": "not that one", "sudo_password": PASSWORD})
     sshd = bare.lab.host("bare2")
     sshd.run(["systemctl", "stop", "ssh.service"])
     try:
@@ -122,14 +134,15 @@ def test_a_host_that_refuses_or_is_not_reached_is_named(bare: Bare) -> None:
     assert "bare1 refuses worker with its password" in failed["comment"]
     assert "bare2 is not reached at 10.77.0.52:22 by ssh: ssh: connect to" in failed["comment"]
     assert "FAILED  bare1 refuses worker" in done.stderr
-    bare.access(sudo_password="not that one")
+    bare.access(bare1={"sudo_password": "not that one"}, bare2={"key_passphrase": None})
     failed = _failed(bare.bootstrap())
     assert failed["reason"] == "failed"
     assert "bare1 refuses sudo to worker: sudo: 3 incorrect" in failed["comment"]
+    assert f"bare2 needs the `key_passphrase` of {KEY}" in failed["comment"]
 
 
 def test_an_unknown_host_key_is_shown_and_refused(bare: Bare) -> None:
-    bare.access(accept_new_host_keys=False)
+    bare.access(bare1={"accept_new_host_keys": False})
     bare.lab.master.run(["rm", "-f", "/etc/salt/pki/master/metis/ssh/known_hosts"])
     comment = _failed(bare.bootstrap("test=True"))["comment"]
     shown = bare.lab.host("bare1").run(
@@ -138,7 +151,32 @@ def test_an_unknown_host_key_is_shown_and_refused(bare: Bare) -> None:
     fingerprint = shown.stdout.split()[1]
     assert "bare1 is not known to the master: it offers the host keys" in comment
     assert fingerprint in comment
-    bare.access(fingerprint=fingerprint)
+    bare.access(bare1={"fingerprint": fingerprint})
+
+
+def test_access_is_asked_for_at_a_terminal(bare: Bare) -> None:
+    key = (bare.lab.host("bare1").root / "etc/ssh/ssh_host_ed25519_key.pub").read_text()
+    bare.lab.master.run(["install", "-d", "-m", "0700", "/root/.ssh"])
+    (bare.lab.master.root / "root/.ssh/known_hosts").write_text(f"10.77.0.51 {key}")
+    pillar = json.dumps({"org": "bare", "hosts": "bare1", "ssh": "ask"})
+    verb = ["salt-run", "state.orchestrate", "metis.bootstrap", f"pillar={pillar}", "test=True"]
+    command, *words = bare.lab.master.enter(verb)
+    terminal = pexpect.spawn(command, words, env=ENVIRONMENT, encoding="utf-8", timeout=60)
+    shown = ""
+    for question, answer in (
+        ("user: ", USER),
+        ("password: ", PASSWORD),
+        ("sudo password (empty: the same): ", ""),
+    ):
+        terminal.expect_exact(question)
+        shown += terminal.before or ""
+        terminal.sendline(answer)
+    terminal.expect(pexpect.EOF)
+    shown += terminal.before or ""
+    assert terminal.wait() == 0, shown
+    assert "ssh access to bare1\r\n" in shown
+    assert "bare1: would get salt-minion 3008.3 with a key of its own" in shown
+    assert PASSWORD not in shown
 
 
 def test_minions_of_another_master_are_left_to_it(bare: Bare) -> None:
@@ -202,12 +240,13 @@ def test_progress_tells_of_each_host(bootstrapped: Done) -> None:
 
 
 def test_no_secret_is_left_anywhere(bare: Bare, bootstrapped: Done) -> None:
-    assert PASSWORD not in bootstrapped.stdout + bootstrapped.stderr
+    for secret in (PASSWORD, PASSPHRASE):
+        assert secret not in bootstrapped.stdout + bootstrapped.stderr
     private = [
         (host.root / "etc/salt/pki/minion/minion.pem").read_text().splitlines()[3]
         for host in bare.lab.hosts.values()
     ]
-    patterns = "\n".join([PASSWORD, *private])
+    patterns = "\n".join([PASSWORD, PASSPHRASE, *private])
     for host in (bare.lab.master, *bare.lab.hosts.values()):
         places = ["/etc", "/var", "/tmp", "/home", "/root", "/run"]
         found = host.run(
