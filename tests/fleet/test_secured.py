@@ -1,15 +1,22 @@
 """TLS for the console and for Ice: real clients, which trust the organization's authority."""
 
+import ssl
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from tests.fleet.organization import NAME, RECORD, Organization
 from tests.fleet.test_secrets import KEPT, holding
 
 ADMIN = "10.77.0.22"
+SERVERS = [(ADMIN, 443), ("10.77.0.23", 10031)]
 CA = "/root/ca.pem"
 TLS_FILES = ["/etc/metis/admin/server.key", "/etc/metis/ice_via/server.key"]
 ICE_CLIENT = """
@@ -164,6 +171,40 @@ def test_a_certificate_that_was_changed_by_hand_is_not_well(secured: Organizatio
     finally:
         host.run(["rm", "/root/server.crt"])
     assert secured.status()["admin@fleet2"]["health"] == "healthy"
+
+
+def _left(org: Organization) -> list[timedelta]:
+    """How long the certificates hold that servers show to a client that trusts the authority."""
+    trusted = str(org.lab.master.root / CA.lstrip("/"))
+    shown = [ssl.get_server_certificate(server, ca_certs=trusted) for server in SERVERS]
+    certificates = [x509.load_pem_x509_certificate(pem.encode()) for pem in shown]
+    return [found.not_valid_after_utc - datetime.now(UTC) for found in certificates]
+
+
+def test_a_certificate_that_ends_soon_is_renewed(secured: Organization) -> None:
+    file = secured.lab.master.root / KEPT.lstrip("/")
+    kept = yaml.safe_load(file.read_text(encoding="utf-8"))
+    authority = load_pem_private_key(kept["certificates"]["authority"]["key"].encode(), None)
+    assert isinstance(authority, EllipticCurvePrivateKey)
+    for name in ("admin", "ice_via"):
+        made = kept["certificates"][name]
+        old = x509.load_pem_x509_certificate(made["certificate"].encode())
+        soon = x509.CertificateBuilder(
+            old.issuer,
+            old.subject,
+            old.public_key(),
+            old.serial_number,
+            old.not_valid_before_utc,
+            datetime.now(UTC) + timedelta(days=30),
+            list(old.extensions),
+        ).sign(authority, SHA256())
+        made["certificate"] = soon.public_bytes(Encoding.PEM).decode()
+    before = _left(secured)
+    file.write_text(yaml.safe_dump(kept), encoding="utf-8")
+    assert {"admin runs", "ice_via runs"} <= set(secured.changes("deploy"))
+    for old_left, left in zip(before, _left(secured), strict=True):
+        assert left > max(old_left, timedelta(days=390))
+    assert secured.changes("deploy") == {}
 
 
 def test_private_keys_are_in_no_file_but_their_own(secured: Organization) -> None:
