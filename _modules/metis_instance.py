@@ -288,7 +288,9 @@ def _instance(
         )
     ]
     cause = ""
-    if state != "running":
+    if state == "stopped":
+        cause = "stopped on purpose: metis.start starts it"
+    elif state != "running":
         cause = "; ".join(
             f"{name} is {unit['state']}" + (f" ({unit['result']})" if unit["exit_status"] else "")
             for name, unit in named

@@ -170,7 +170,7 @@ def test_where_all_is_well_every_instance_is_healthy(on: Any, host: str, ids: li
 @pytest.mark.parametrize(
     ("unit", "state", "cause"),
     [
-        (Unit(masked=True), "stopped", "metis-carrier.service is inactive"),
+        (Unit(masked=True), "stopped", "stopped on purpose: metis.start starts it"),
         (Unit(enabled=True), "down", "metis-carrier.service is inactive"),
         (
             Unit(active="failed", sub="failed", result="exit-code", status=1),
