@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest.mock import create_autospec
 
-import pytest
-
-from _modules import (
-    metis_ask,
-    metis_fleet,
-    metis_journal,
-    metis_lock,
-    metis_predicted,
-    metis_roll,
-    metis_run,
-    metis_secrets,
-)
-from _states import metis
-from tests.unit import orgs
+from _modules import metis_fleet
 
 Answer = dict[str, Any]
 State = dict[str, Any]
+# What `configure_loader_modules` needs.
+Modules = dict[ModuleType, dict[str, Any]]
+
+# What the usual organization has, host by host.
+INSTANCES = {
+    "h1": ["consul@h1", "carrier@h1"],
+    "h2": ["consul@h2", "admin@h2"],
+    "h3": ["consul@h3", "ice_via@h3"],
+    "h4": ["data@h4:8700", "data@h4:8701", "compute@h4:8800"],
+}
+# Those that have a program of a release.
+RELEASED = [name for names in INSTANCES.values() for name in names if name != "ice_via@h3"]
 
 
 def returned(value: Any) -> Answer:
@@ -34,33 +33,6 @@ def returned(value: Any) -> Answer:
 def gone(how: str) -> Answer:
     """A host that did not answer."""
     return {"answer": how, "retcode": None, "return": None}
-
-
-def begun(
-    functions: dict[str, Any], opts: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Wire what a run of a verb writes down, below a folder of the test.
-
-    The lock is nobody's: a test runs phases of several runs, and its process has not ended.
-    """
-    modules = (
-        metis_ask,
-        metis_run,
-        metis_journal,
-        metis_lock,
-        metis_secrets,
-        metis_predicted,
-        metis_roll,
-    )
-    functions |= orgs.by_salts_name(*modules)
-    functions["metis_run.heed_signals"] = lambda: None
-    functions["metis_fleet.up"] = lambda addresses: dict.fromkeys(addresses, True)
-    functions["metis_fleet.refused_keys"] = lambda: {"h1": "unaccepted"}
-    functions["metis_lock.take"] = lambda org, holder: dict.fromkeys(("file", "held", "before"))
-    opts |= {"pki_dir": str(folder), "log_file": str(folder / "log")}
-    chunk = {"state": "metis", "name": "the last", "__sls__": "metis.deploy"}
-    monkeypatch.setattr(metis, "__low__", chunk, raising=False)
-    monkeypatch.setattr(metis, "__lowstate__", [chunk], raising=False)
 
 
 def problems(done: State) -> list[str]:
@@ -114,6 +86,10 @@ class Fleet:
         """Say what a host answers to a function, in turn; the last for ever."""
         self.answers[host, fun] = list(answers)
 
+    def answer(self, host: str, fun: str, kwarg: dict[str, Any]) -> Answer:
+        """Give what a host answers of which a test said nothing."""
+        return returned(True) if fun == "metis_host.ready" else states()
+
     def run(
         self,
         hosts: list[str],
@@ -129,8 +105,7 @@ class Fleet:
         self.jobs.append((fun, list(hosts), kwarg or {}))
         found = {}
         for host in hosts:
-            usual = returned(True) if fun == "metis_host.ready" else states()
-            given = self.answers.get((host, fun), [usual])
+            given = self.answers.get((host, fun)) or [self.answer(host, fun, kwarg or {})]
             found[host] = given.pop(0) if len(given) > 1 else given[0]
             for _ in range(self.busy if progress else 0):
                 assert progress

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from salt.exceptions import CommandExecutionError
 
-from _modules import metis_ask, metis_host, metis_journal, metis_lock, metis_run, metis_secrets
+from _modules import metis_ask, metis_host, metis_run
 from _states import metis
 from tests.unit import orgs
 from tests.unit.states.fleet import (
+    INSTANCES,
     Answer,
     Fleet,
+    Modules,
     State,
-    begun,
     gone,
     instance,
     problems,
@@ -36,52 +35,16 @@ def fleet() -> Fleet:
 
 
 @pytest.fixture
-def opts(tmp_path: Path) -> dict[str, Any]:
-    return {"test": False, "module_dirs": [str(tmp_path)], "states_dirs": [str(tmp_path)]}
+def configure_loader_modules(verb: Callable[..., Modules], fleet: Fleet, shelf: Shelf) -> Modules:
+    release = {"metis_orgs.release": lambda name: orgs.RELEASE}
+    wired = verb(fleet, functions=release | {"metis_store.fill": shelf.fill})
+    wired[metis]["__states__"] = {"metis_store.served": shelf.served}
+    return wired
 
 
 @pytest.fixture
-def asked() -> dict[str, Any]:
-    """The pillar that the operator gives."""
-    return {}
-
-
-@pytest.fixture
-def known() -> dict[str, Any]:
-    """The organizations of the master's pillar."""
-    return {}
-
-
-@pytest.fixture
-def configure_loader_modules(
-    fleet: Fleet,
-    shelf: Shelf,
-    opts: dict[str, Any],
-    asked: dict[str, Any],
-    known: dict[str, Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> dict[ModuleType, dict[str, Any]]:
-    pure = orgs.wired()
-    functions = next(iter(pure.values()))["__salt__"]
-    functions |= {
-        "metis_fleet.run": fleet.function,
-        "metis_host.fingerprint": metis_host.fingerprint,
-        "metis_orgs.release": lambda name: orgs.RELEASE,
-        "metis_store.fill": shelf.fill,
-    }
-    asked["metis"] = {"orgs": known}
-    own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
-    begun(functions, opts, tmp_path, monkeypatch)
-    own["__states__"] = {"metis_store.served": shelf.served}
-    modules = (metis, metis_ask, metis_run, metis_journal, metis_lock, metis_secrets)
-    return pure | dict.fromkeys(modules, own)
-
-
-@pytest.fixture
-def guarded(known: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Callable[[], State]:
+def guarded(acme: dict[str, Any]) -> Callable[[], State]:
     """The first state of every verb, over the usual organization."""
-    known["acme"] = {"file": "/pillar/orgs/acme.sls", **orgs.built(orgs.org_file())}
     return lambda: metis.guarded("guard")
 
 
@@ -226,12 +189,12 @@ def test_only_the_hosts_that_are_meant_are_asked(
 def test_a_faulty_file_stops_a_verb_before_any_host_is_asked(
     guarded: Callable[[], State],
     fleet: Fleet,
-    known: dict[str, Any],
+    acme: dict[str, Any],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = orgs.org_file(carrier={"rpc_port": 80})
     file["hosts"]["h4"]["roles"].append("consul")
-    known["acme"] |= orgs.built(file)
+    acme |= orgs.built(file)
     done = guarded()
     assert done["result"] is False
     first, *faults = problems(done)
@@ -542,12 +505,7 @@ def _seen(fleet: Fleet, found: dict[str, list[dict[str, Any]]]) -> None:
     fleet.jobs.clear()
 
 
-WELL = {
-    "h1": [instance("consul@h1"), instance("carrier@h1")],
-    "h2": [instance("consul@h2"), instance("admin@h2")],
-    "h3": [instance("consul@h3"), instance("ice_via@h3")],
-    "h4": [instance("data@h4:8700"), instance("data@h4:8701"), instance("compute@h4:8800")],
-}
+WELL = {host: [instance(name) for name in names] for host, names in INSTANCES.items()}
 
 
 def test_what_runs_as_wanted_costs_no_job(guarded: Callable[[], State], fleet: Fleet) -> None:

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from unittest.mock import create_autospec
 
 import pytest
 
 from _modules import (
-    metis_ask,
     metis_backup_file,
     metis_backup_host,
     metis_backup_master,
     metis_gpg,
-    metis_host,
-    metis_journal,
-    metis_lock,
-    metis_run,
     metis_sealed,
-    metis_secrets,
 )
 from _states import metis, metis_backup
-from tests.unit import orgs
 from tests.unit.keyring import Keyring
-from tests.unit.states.fleet import Answer, Fleet, State, begun, gone, problems, returned
+from tests.unit.states.fleet import Answer, Fleet, Modules, State, gone, problems, returned
 
 PARTS = {
     "h1": {"consul.snapshot": b"a snapshot", "p2p.key": b"ab" * 32},
@@ -39,7 +31,8 @@ OWN: dict[str, dict[str, Any]] = {
     "org.sls": {"content": b"metis: {}\n", "path": "/pillar/orgs/acme.sls"},
     "secrets.yaml": {"content": b"mysql_password: secret-word\n", "path": "/pki/acme.yaml"},
 }
-MODULES = (metis_backup_file, metis_gpg, metis_host, metis_sealed)
+
+pytestmark = pytest.mark.usefixtures("acme")
 
 
 class Hosts(Fleet):
@@ -51,20 +44,18 @@ class Hosts(Fleet):
         self.down: dict[str, Answer] = {}
         self.fails_at: int | None = None
 
-    def run(self, hosts: list[str], fun: str, *args: Any, **kwargs: Any) -> dict[str, Answer]:
-        """Stand in for `metis_fleet.run`."""
-        asked = args[0] if args else {}
-        for host in hosts:
-            if fun == GIVE:
-                self.on(host, fun, self.down.get(host) or returned(self._given(host, asked)))
-            elif fun == PIECE:
-                self.on(host, fun, self._piece(host, asked))
-            elif fun == FORGET:
-                self.kept.pop(host)
-                self.on(host, fun, returned(True))
-            elif fun.endswith("look"):
-                self.on(host, fun, self.down.get(host) or returned({}))
-        return super().run(hosts, fun, *args, **kwargs)
+    def answer(self, host: str, fun: str, kwarg: dict[str, Any]) -> Answer:
+        """Give what a host answers of which a test said nothing."""
+        if fun == GIVE:
+            return self.down.get(host) or returned(self._given(host, kwarg))
+        if fun == PIECE:
+            return self._piece(host, kwarg)
+        if fun == FORGET:
+            self.kept.pop(host)
+            return returned(True)
+        if fun.endswith("look"):
+            return self.down.get(host) or returned({})
+        return super().answer(host, fun, kwarg)
 
     def _given(self, host: str, asked: dict[str, Any]) -> dict[str, Any]:
         found = {}
@@ -89,11 +80,6 @@ def hosts() -> Hosts:
 
 
 @pytest.fixture
-def opts(tmp_path: Path) -> dict[str, Any]:
-    return {"test": False, "module_dirs": [], "states_dirs": []}
-
-
-@pytest.fixture
 def asked(tmp_path: Path, operator: Keyring) -> dict[str, Any]:
     (tmp_path / "to").mkdir()
     (tmp_path / "operator.asc").write_bytes(operator.public())
@@ -102,32 +88,13 @@ def asked(tmp_path: Path, operator: Keyring) -> dict[str, Any]:
 
 
 @pytest.fixture
-def configure_loader_modules(
-    hosts: Hosts,
-    opts: dict[str, Any],
-    asked: dict[str, Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> dict[ModuleType, dict[str, Any]]:
-    pure = orgs.wired()
-    functions = next(iter(pure.values()))["__salt__"]
-    functions |= orgs.by_salts_name(*MODULES)
-    functions |= {
+def configure_loader_modules(verb: Callable[..., Modules], hosts: Hosts) -> Modules:
+    functions = {
         "metis_backup_host.parts": metis_backup_host.parts,
         "metis_backup_master.parts": create_autospec(metis_backup_master.parts, return_value=OWN),
-        "metis_fleet.run": hosts.function,
     }
-    asked["metis"] = {"orgs": {}}
-    own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
-    begun(functions, opts, tmp_path, monkeypatch)
-    modules = (metis, metis_backup, metis_ask, metis_run, metis_journal, metis_lock, metis_secrets)
-    return pure | dict.fromkeys((*modules, *MODULES), own)
-
-
-@pytest.fixture(autouse=True)
-def known(asked: dict[str, Any]) -> None:
-    asked["metis"]["orgs"]["acme"] = {"file": "/acme.sls", "faults": []}
-    asked["metis"]["orgs"]["acme"]["topology"] = orgs.topology()
+    modules = (metis_backup, metis_backup_file, metis_gpg, metis_sealed)
+    return verb(hosts, *modules, functions=functions)
 
 
 def _backup() -> list[State]:

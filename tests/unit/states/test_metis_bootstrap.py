@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from _modules import metis_run, metis_sshfile
 from _states import metis_bootstrap
-from tests.unit.states import fleet
-from tests.unit.states.fleet import problems
+from tests.unit.states.fleet import Fleet, Modules, problems
 
 HOSTS = {"acme1": "10.0.0.11", "acme2": "10.0.0.12"}
 FINE = {"problem": "", "unreached": False, "output": "", "accepted": ""}
@@ -47,7 +46,7 @@ def site() -> Site:
 
 
 @pytest.fixture
-def pillar(tmp_path: Path) -> dict[str, Any]:
+def asked(tmp_path: Path) -> dict[str, Any]:
     file = tmp_path / "ssh.yaml"
     file.touch(0o600)
     file.write_text("user: root\npassword: not to be seen\n")
@@ -55,14 +54,7 @@ def pillar(tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def configure_loader_modules(
-    opts: dict[str, Any],
-    pillar: dict[str, Any],
-    site: Site,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> dict[ModuleType, dict[str, Any]]:
-    asked = {"fault": None}
+def configure_loader_modules(verb: Callable[..., Modules], site: Site) -> Modules:
     functions: dict[str, Any] = {
         "metis_bootstrap.install": site.install,
         "metis_bootstrap.master_address": lambda written, store: written or store or site.address,
@@ -71,7 +63,6 @@ def configure_loader_modules(
         "metis_bootstrap.rejected": lambda hosts: [h for h in hosts if h in site.rejected],
         "metis_bootstrap.version": lambda: "3008.3",
         "metis_ssh.record": lambda: "/pki/known_hosts",
-        "metis_sshfile.access": metis_sshfile.access,
         "metis_sshfile.ask": lambda hosts: {
             "faults": [],
             "common": {
@@ -83,12 +74,9 @@ def configure_loader_modules(
             "hosts": {},
         },
         "metis_sshfile.may_ask": lambda: site.terminal,
-        "metis_sshfile.read": metis_sshfile.read,
-        "metis_verb.given": lambda given: asked,
+        "metis_verb.given": lambda given: {"fault": None},
     }
-    fleet.begun(functions, opts, tmp_path, monkeypatch)
-    run = {"__opts__": opts, "__salt__": functions, "__context__": {}, "__pillar__": pillar}
-    return {metis_bootstrap: run, metis_run: run, metis_sshfile: {}}
+    return verb(Fleet(), metis_bootstrap, metis_sshfile, functions=functions)
 
 
 @pytest.fixture(autouse=True)
@@ -115,19 +103,19 @@ def test_only_hosts_that_are_no_minions_are_reached(site: Site) -> None:
 
 
 def test_where_all_are_minions_nobody_is_asked_for_access(
-    site: Site, pillar: dict[str, Any]
+    site: Site, asked: dict[str, Any]
 ) -> None:
     site.minions = list(HOSTS)
-    del pillar["ssh"]
+    del asked["ssh"]
     done = _reachable()
     assert (done["result"], done["changes"], site.probed) == (True, {}, [])
     assert metis_bootstrap.installed("installed")["changes"] == {}
 
 
 def test_a_fault_of_the_file_comes_before_a_look_at_a_host(
-    site: Site, pillar: dict[str, Any]
+    site: Site, asked: dict[str, Any]
 ) -> None:
-    pillar["ssh"] = "/no/such"
+    asked["ssh"] = "/no/such"
     done = _reachable()
     assert done["reason"] == "invalid-input"
     assert "/no/such cannot be read" in done["comment"]
@@ -135,9 +123,9 @@ def test_a_fault_of_the_file_comes_before_a_look_at_a_host(
 
 
 def test_without_a_file_and_a_terminal_the_file_is_asked_for(
-    site: Site, pillar: dict[str, Any]
+    site: Site, asked: dict[str, Any]
 ) -> None:
-    del pillar["ssh"]
+    del asked["ssh"]
     done = _reachable()
     assert done["reason"] == "invalid-input"
     assert problems(done)[0].startswith("acme1, acme2: no minions that answer: name a file")
@@ -145,9 +133,9 @@ def test_without_a_file_and_a_terminal_the_file_is_asked_for(
 
 @pytest.mark.parametrize("ssh", ["ask", None])
 def test_on_a_terminal_the_operator_is_asked(
-    site: Site, pillar: dict[str, Any], ssh: str | None
+    site: Site, asked: dict[str, Any], ssh: str | None
 ) -> None:
-    pillar["ssh"] = ssh
+    asked["ssh"] = ssh
     site.terminal = True
     assert _reachable()["result"] is True
     assert site.probed == list(HOSTS)

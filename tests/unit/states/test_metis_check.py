@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import salt.config
 import salt.version
 
-from _modules import (
-    metis_ask,
-    metis_findings,
-    metis_host,
-    metis_journal,
-    metis_lock,
-    metis_network,
-    metis_run,
-    metis_secrets,
-)
+from _modules import metis_findings, metis_network
 from _states import metis, metis_check
 from tests.unit import facts, orgs
-from tests.unit.states.fleet import Answer, Fleet, State, begun, gone, problems, returned
+from tests.unit.states.fleet import Answer, Fleet, Modules, State, gone, problems, returned
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 Data = dict[str, Any]
@@ -38,16 +28,9 @@ def fleet() -> Fleet:
 
 @pytest.fixture
 def opts(tmp_path: Path) -> Data:
-    folders = {"module_dirs": [str(tmp_path)], "states_dirs": [str(tmp_path)]}
-    folders["outputter_dirs"] = [str(REPOSITORY / "_output")]
     own = {"cachedir": str(tmp_path), "extension_modules": str(tmp_path), "test": False}
-    return dict(salt.config.DEFAULT_MINION_OPTS) | own | folders
-
-
-@pytest.fixture
-def asked() -> Data:
-    """The pillar that the operator gives."""
-    return {}
+    own["outputter_dirs"] = [str(REPOSITORY / "_output")]
+    return dict(salt.config.DEFAULT_MINION_OPTS) | own
 
 
 @pytest.fixture
@@ -64,39 +47,21 @@ def incomplete() -> list[str]:
 
 @pytest.fixture
 def configure_loader_modules(
-    fleet: Fleet,
-    opts: Data,
-    asked: Data,
-    store: dict[str, str],
-    incomplete: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> dict[ModuleType, Data]:
-    pure = orgs.wired()
-    functions = next(iter(pure.values()))["__salt__"]
-    functions |= orgs.by_salts_name(metis_findings, metis_network)
-    functions |= {
-        "metis_fleet.run": fleet.function,
-        "metis_host.fingerprint": metis_host.fingerprint,
+    verb: Callable[..., Modules], fleet: Fleet, store: dict[str, str], incomplete: list[str]
+) -> Modules:
+    functions = {
         "metis_orgs.release": lambda name: orgs.RELEASE,
         "metis_orgs.complete_release": lambda name, topology: incomplete,
         "metis_store.sizes": lambda artifacts: {},
         "metis_store.look": lambda artifacts, remember: store,
     }
-    own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
-    begun(functions, opts, tmp_path, monkeypatch)
-    pure |= dict.fromkeys((metis, metis_check, metis_findings, metis_network), own)
-    return pure | dict.fromkeys(
-        (metis_ask, metis_run, metis_journal, metis_lock, metis_secrets), own
-    )
+    return verb(fleet, metis_check, metis_findings, metis_network, functions=functions)
 
 
 @pytest.fixture
-def seen(fleet: Fleet, asked: Data) -> dict[str, Data]:
+def seen(fleet: Fleet, acme: Data) -> dict[str, Data]:
     """What each host of the usual organization tells of itself; a test changes it."""
-    made = orgs.built(orgs.org_file())
-    asked["metis"] = {"orgs": {"acme": {"file": "/pillar/orgs/acme.sls", **made}}}
-    found = facts.seen(facts.asked(made["topology"]))
+    found = facts.seen(facts.asked(acme["topology"]))
     for host, own in found.items():
         own["salt"] = salt.version.__version__
         # As wide as this, they fit whatever the time is when the test runs.

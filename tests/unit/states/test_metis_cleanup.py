@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from _modules import (
-    metis_ask,
-    metis_deployed,
-    metis_host,
-    metis_journal,
-    metis_lock,
-    metis_run,
-    metis_secrets,
-)
+from _modules import metis_deployed, metis_secrets
 from _states import metis, metis_cleanup
 from tests.unit import orgs
-from tests.unit.states.fleet import Fleet, State, begun, gone, returned, state, states
+from tests.unit.states.fleet import (
+    INSTANCES,
+    RELEASED,
+    Fleet,
+    Modules,
+    State,
+    gone,
+    returned,
+    state,
+    states,
+)
 
-HOSTS = ["h1", "h2", "h3", "h4"]
-INSTANCES = [
-    "consul@h1",
-    "carrier@h1",
-    "consul@h2",
-    "admin@h2",
-    "consul@h3",
-    "data@h4:8700",
-    "data@h4:8701",
-    "compute@h4:8800",
-]
+pytestmark = pytest.mark.usefixtures("acme")
+
+HOSTS = list(INSTANCES)
 KINDS = ("paths", "folders", "units", "packages", "databases", "accounts", "registered")
 
 
@@ -41,11 +35,6 @@ def _survey(**more: Any) -> dict[str, Any]:
     found: dict[str, Any] = {kind: [] for kind in (*KINDS, "kept", "stays", "running")}
     found |= {"paths": ["/etc/metis/carrier"], "users": {"metis-carrier": 990}}
     return found | {"services": {}, "agent": {}, "identity": None} | more
-
-
-@pytest.fixture
-def opts() -> dict[str, Any]:
-    return {"test": False, "module_dirs": [], "states_dirs": []}
 
 
 @pytest.fixture
@@ -63,36 +52,14 @@ def hosts() -> Fleet:
 
 
 @pytest.fixture
-def configure_loader_modules(
-    hosts: Fleet,
-    opts: dict[str, Any],
-    asked: dict[str, Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> dict[ModuleType, dict[str, Any]]:
-    pure = orgs.wired()
-    functions = next(iter(pure.values()))["__salt__"]
-    functions |= {
-        "metis_fleet.run": hosts.function,
-        "metis_host.fingerprint": metis_host.fingerprint,
-    }
-    asked["metis"] = {"orgs": {"acme": {"file": "acme.sls"}}}
-    own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
-    begun(functions, opts, tmp_path, monkeypatch)
-    modules = (metis, metis_ask, metis_run, metis_cleanup, metis_secrets, metis_deployed)
-    return pure | dict.fromkeys((*modules, metis_journal, metis_lock), own)
-
-
-@pytest.fixture(autouse=True)
-def organization(asked: dict[str, Any]) -> None:
-    """The organization as its file says it."""
-    asked["metis"]["orgs"]["acme"] |= orgs.built(orgs.org_file())
+def configure_loader_modules(verb: Callable[..., Modules], hosts: Fleet) -> Modules:
+    return verb(hosts, metis_cleanup)
 
 
 @pytest.fixture
 def deployed(tmp_path: Path) -> Path:
     """What the master keeps of an organization that was deployed; its folder."""
-    metis_deployed.keep("acme", {name: {"release": "0.3.0"} for name in INSTANCES})
+    metis_deployed.keep("acme", {name: {"release": "0.3.0"} for name in RELEASED})
     metis_secrets.kept("acme", ["mysql_password"])
     return tmp_path / "metis"
 
@@ -170,9 +137,9 @@ def test_nothing_goes_while_something_runs(hosts: Fleet) -> None:
 
 
 def test_what_is_on_a_host_that_the_file_has_no_more_goes_first(
-    hosts: Fleet, deployed: Path, asked: dict[str, Any]
+    hosts: Fleet, deployed: Path, acme: dict[str, Any]
 ) -> None:
-    topology = asked["metis"]["orgs"]["acme"]["topology"]
+    topology = acme["topology"]
     topology["leaving"] = [{"id": "data@h9:8700", "host": "h9", "role": "data"}]
     name, found = _failed(_run())
     assert (name, found["reason"]) == ("allowed", "failed")
@@ -182,15 +149,15 @@ def test_what_is_on_a_host_that_the_file_has_no_more_goes_first(
 
 
 def test_what_was_not_looked_at_is_not_forgotten(
-    hosts: Fleet, deployed: Path, asked: dict[str, Any]
+    hosts: Fleet, deployed: Path, acme: dict[str, Any]
 ) -> None:
     # Its host is in the file, with nothing that is switched on.
     off = orgs.org_file(compute={"enabled": False})
     off["hosts"]["h4"]["roles"] = ["compute"]
     off["hosts"]["h5"] = {"address": "10.0.0.5", "roles": ["data"]}
     hosts.on("h5", "metis_absence.survey", returned(_survey()))
-    asked["metis"]["orgs"]["acme"] |= orgs.built(off)
-    topology = asked["metis"]["orgs"]["acme"]["topology"]
+    acme |= orgs.built(off)
+    topology = acme["topology"]
     topology["leaving"] = [{"id": "data@h4:8700", "host": "h4", "role": "data"}]
     name, found = _failed(_run())
     assert (name, found["reason"]) == ("allowed", "failed")
@@ -203,13 +170,16 @@ def test_what_was_not_looked_at_is_not_forgotten(
     assert _run()["forgotten"]["result"] is True
 
 
-@pytest.mark.parametrize(
+may_be_in_the_network = pytest.mark.parametrize(
     ("identity", "told"),
     [
         ({"joined": ["identity:1"], "unknown": ""}, "is in the network as identity:1: deregister"),
         ({"joined": [], "unknown": "MariaDB is stopped"}, "it is not known .*: MariaDB is stopped"),
     ],
 )
+
+
+@may_be_in_the_network
 def test_an_identity_is_not_left_in_the_network_without_a_word(
     hosts: Fleet, asked: dict[str, Any], identity: dict[str, Any], told: str
 ) -> None:
@@ -231,13 +201,7 @@ def admin() -> None:
 
 
 @pytest.mark.parametrize("filters", [{"roles": "carrier"}, {"hosts": "h1"}])
-@pytest.mark.parametrize(
-    ("identity", "told"),
-    [
-        ({"joined": ["identity:1"], "unknown": ""}, "is in the network as identity:1: deregister"),
-        ({"joined": [], "unknown": "MariaDB is stopped"}, "it is not known .*: MariaDB is stopped"),
-    ],
-)
+@may_be_in_the_network
 def test_a_carrier_does_not_go_alone_while_its_identity_is_in_the_network(
     hosts: Fleet,
     asked: dict[str, Any],
@@ -348,7 +312,7 @@ def test_a_part_of_the_organization_goes_alone(
     assert done["forgotten"]["result"] is True
     assert hosts.acted() == [["h4"]]
     left = metis_deployed.read("acme")
-    assert [name for name in INSTANCES if name not in left] == [
+    assert [name for name in RELEASED if name not in left] == [
         "data@h4:8700",
         "data@h4:8701",
         "compute@h4:8800",
@@ -359,9 +323,8 @@ def test_a_part_of_the_organization_goes_alone(
     assert ("carrier" in besides) is ("hosts" in filters)
 
 
-def test_what_is_switched_off_stays(hosts: Fleet, asked: dict[str, Any], deployed: Path) -> None:
-    off = orgs.built(orgs.org_file(compute={"enabled": False}))
-    asked["metis"]["orgs"]["acme"] |= off
+def test_what_is_switched_off_stays(hosts: Fleet, acme: dict[str, Any], deployed: Path) -> None:
+    acme |= orgs.built(orgs.org_file(compute={"enabled": False}))
     _run()
     assert list(metis_deployed.read("acme")) == ["compute@h4:8800"]
     assert (deployed / "acme.yaml").exists()
@@ -376,7 +339,7 @@ def test_what_is_left_on_a_host_fails_it(hosts: Fleet, deployed: Path) -> None:
     told = "h3: is still there: /etc/metis/ice_via, user metis-ice-via"
     assert found["comment"].startswith(told)
     # The same command goes on.
-    assert set(metis_deployed.read("acme")) == set(INSTANCES)
+    assert set(metis_deployed.read("acme")) == set(RELEASED)
 
 
 def test_a_host_that_fails_does_not_hide_the_others(hosts: Fleet, deployed: Path) -> None:

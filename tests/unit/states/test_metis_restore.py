@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from unittest.mock import create_autospec
 
 import pytest
 
 from _modules import (
-    metis_ask,
     metis_backup_file,
     metis_backup_host,
     metis_backup_master,
     metis_backup_stage,
     metis_gpg,
-    metis_host,
-    metis_journal,
-    metis_lock,
     metis_run,
     metis_sealed,
-    metis_secrets,
     metis_store,
 )
 from _states import metis, metis_restore
-from tests.unit import orgs
 from tests.unit.keyring import Keyring
-from tests.unit.states.fleet import Answer, Fleet, State, begun, gone, instance, problems, returned
+from tests.unit.states.fleet import (
+    Answer,
+    Fleet,
+    Modules,
+    State,
+    gone,
+    instance,
+    problems,
+    returned,
+)
 
 KEY = b"ab" * 32
 PARTS = {"consul.snapshot": b"a snapshot", "p2p.key": KEY, "database.sql.gz": b"a dump" * 200_000}
-HOSTS = {"consul.snapshot": "h1", "p2p.key": "h1", "database.sql.gz": "h2"}
 OURS = hashlib.sha256(KEY).hexdigest()
 LOOK, TAKE = "metis_backup_host.look", "metis_backup_host.take"
-MODULES = (metis_backup_file, metis_backup_stage, metis_gpg, metis_host, metis_sealed, metis_store)
 
 
 class Hosts(Fleet):
@@ -49,14 +50,13 @@ class Hosts(Fleet):
         self.took: list[tuple[str, str, bytes]] = []
         self.down: dict[str, Answer] = {}
 
-    def run(self, hosts: list[str], fun: str, *args: Any, **kwargs: Any) -> dict[str, Answer]:
-        """Stand in for `metis_fleet.run`."""
-        for host in hosts:
-            if fun == LOOK:
-                self.on(host, fun, returned(self.there[host]))
-            elif fun == TAKE:
-                self.on(host, fun, self.down.get(host) or self._take(host, args[0]))
-        return super().run(hosts, fun, *args, **kwargs)
+    def answer(self, host: str, fun: str, kwarg: dict[str, Any]) -> Answer:
+        """Give what a host answers of which a test said nothing."""
+        if fun == LOOK:
+            return returned(self.there[host])
+        if fun == TAKE:
+            return self.down.get(host) or self._take(host, kwarg)
+        return super().answer(host, fun, kwarg)
 
     def _take(self, host: str, asked: dict[str, Any]) -> Answer:
         file = self.folder / "store/artifacts" / asked["stored"]
@@ -82,12 +82,6 @@ def hosts(tmp_path: Path, keys: dict[str, tuple[Any, str]]) -> Hosts:
 
 
 @pytest.fixture
-def opts(tmp_path: Path) -> dict[str, Any]:
-    store = {"metis_store": str(tmp_path / "store")}
-    return {"test": False, "module_dirs": [], "states_dirs": [], **store}
-
-
-@pytest.fixture
 def asked(tmp_path: Path, operator: Keyring) -> dict[str, Any]:
     return {"org": "acme", "from": str(tmp_path / "acme.backup"), "keyring": operator.home}
 
@@ -100,35 +94,21 @@ def differing() -> list[str]:
 
 @pytest.fixture
 def configure_loader_modules(
-    hosts: Hosts,
-    opts: dict[str, Any],
-    asked: dict[str, Any],
-    differing: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> dict[ModuleType, dict[str, Any]]:
-    pure = orgs.wired()
-    functions = next(iter(pure.values()))["__salt__"]
-    functions |= orgs.by_salts_name(*MODULES, metis_backup_master)
-    functions |= {
+    verb: Callable[..., Modules], hosts: Hosts, differing: list[str]
+) -> Modules:
+    functions = {
         "metis_backup_host.parts": metis_backup_host.parts,
         "metis_backup_master.differing": create_autospec(
             metis_backup_master.differing, return_value=differing
         ),
-        "metis_fleet.run": hosts.function,
     }
-    asked["metis"] = {"orgs": {}}
-    own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
-    begun(functions, opts, tmp_path, monkeypatch)
-    modules = (metis, metis_restore, metis_ask, metis_run, metis_journal, metis_lock, metis_secrets)
-    return pure | dict.fromkeys((*modules, *MODULES, metis_backup_master), own)
+    modules = (metis_backup_file, metis_backup_master, metis_backup_stage, metis_gpg, metis_sealed)
+    return verb(hosts, metis_restore, metis_store, *modules, functions=functions)
 
 
 @pytest.fixture(autouse=True)
-def backup(asked: dict[str, Any], operator: Keyring) -> dict[str, Any]:
+def backup(acme: dict[str, Any], asked: dict[str, Any], operator: Keyring) -> dict[str, Any]:
     """A backup of acme; its manifest."""
-    asked["metis"]["orgs"]["acme"] = {"file": "/acme.sls", "faults": []}
-    asked["metis"]["orgs"]["acme"]["topology"] = orgs.topology()
     return _write(asked, operator, "acme", PARTS)
 
 

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from _modules import (
-    metis_ask,
-    metis_deployed,
-    metis_host,
-    metis_journal,
-    metis_lock,
-    metis_roll,
-    metis_run,
-    metis_secrets,
-)
+from _modules import metis_deployed, metis_journal
 from _states import metis
 from _states import metis_roll as state_module
-from tests.unit import orgs
 from tests.unit.states.fleet import (
+    INSTANCES,
+    RELEASED,
     Answer,
     Fleet,
+    Modules,
     State,
-    begun,
     gone,
     instance,
     problems,
@@ -34,13 +25,7 @@ from tests.unit.states.fleet import (
     states,
 )
 
-HOSTS = {
-    "h1": ["consul@h1", "carrier@h1"],
-    "h2": ["consul@h2", "admin@h2"],
-    "h3": ["consul@h3", "ice_via@h3"],
-    "h4": ["data@h4:8700", "data@h4:8701", "compute@h4:8800"],
-}
-EVERY = [name for names in HOSTS.values() for name in names]
+EVERY = [name for names in INSTANCES.values() for name in names]
 ROLES = (["consul"], ["carrier"], ["admin"], ["ice_via"], ["data", "compute"])
 
 
@@ -55,8 +40,9 @@ class Hosts(Fleet):
         # Host to the states that would change.
         self.differ: dict[str, dict[str, State]] = {}
 
-    def _answer(self, host: str, fun: str, kwarg: dict[str, Any]) -> Answer:
-        own = [self.found[name] for name in HOSTS[host]]
+    def answer(self, host: str, fun: str, kwarg: dict[str, Any]) -> Answer:
+        """Give what a host answers of which a test said nothing."""
+        own = [self.found[name] for name in INSTANCES[host]]
         if fun == "metis_host.reach":
             answer = states(instances=own)
             answer["return"] |= self.differ.get(host, {})
@@ -70,18 +56,6 @@ class Hosts(Fleet):
             "metis_consul.wait_for_quorum": self.quorum,
         }
         return returned(told[fun])
-
-    def run(self, hosts: list[str], fun: str, *args: Any, **kwargs: Any) -> dict[str, Answer]:
-        """Stand in for `metis_fleet.run`."""
-        kwarg = args[0] if args else {}
-        usual = [host for host in hosts if (host, fun) not in self.answers]
-        for host in usual:
-            self.answers[host, fun] = [self._answer(host, fun, kwarg)]
-        try:
-            return super().run(hosts, fun, *args, **kwargs)
-        finally:
-            for host in usual:
-                del self.answers[host, fun]
 
     def restarted(self) -> list[str]:
         """Instances in the order in which they were restarted."""
@@ -102,46 +76,21 @@ def hosts() -> Hosts:
 
 
 @pytest.fixture
-def opts() -> dict[str, Any]:
-    return {"test": False, "module_dirs": [], "states_dirs": []}
-
-
-@pytest.fixture
-def asked() -> dict[str, Any]:
-    return {}
-
-
-@pytest.fixture
 def configure_loader_modules(
-    hosts: Hosts,
-    opts: dict[str, Any],
-    asked: dict[str, Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> dict[ModuleType, dict[str, Any]]:
-    pure = orgs.wired()
-    functions = next(iter(pure.values()))["__salt__"]
-    functions |= {
-        "metis_fleet.run": hosts.function,
-        "metis_host.fingerprint": metis_host.fingerprint,
-    }
-    own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
-    begun(functions, opts, tmp_path, monkeypatch)
+    verb: Callable[..., Modules], hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> Modules:
+    wired = verb(hosts, state_module)
     monkeypatch.setitem(vars(metis)["__low__"], "__sls__", "metis.restart")
     # Runs of one second are in the order in which they began.
     numbers = itertools.count()
     monkeypatch.setattr(metis_journal.secrets, "token_hex", lambda size: f"{next(numbers):04}")
-    modules = (metis, metis_ask, metis_run, metis_roll, metis_secrets, metis_deployed, state_module)
-    return pure | dict.fromkeys((*modules, metis_journal, metis_lock), own)
+    return wired
 
 
 @pytest.fixture
-def recorded(asked: dict[str, Any]) -> None:
+def recorded(acme: dict[str, Any]) -> None:
     """Everything was deployed."""
-    made = orgs.built(orgs.org_file())
-    asked["metis"] = {"orgs": {"acme": {"file": "/pillar/orgs/acme.sls", **made}}}
-    entries = {name: {"release": "0.3.0"} for name in EVERY if name != "ice_via@h3"}
-    metis_deployed.keep("acme", entries)
+    metis_deployed.keep("acme", {name: {"release": "0.3.0"} for name in RELEASED})
 
 
 def _looked() -> State:

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from unittest.mock import create_autospec
 
 import pytest
 
-from _modules import (
-    metis_ask,
-    metis_backup_master,
-    metis_deployed,
-    metis_host,
-    metis_journal,
-    metis_lock,
-    metis_orgs,
-    metis_roll,
-    metis_run,
-    metis_secrets,
-    metis_view,
-)
+from _modules import metis_backup_master, metis_deployed, metis_orgs, metis_view
 from _states import metis, metis_scale_in
 from tests.unit import orgs
-from tests.unit.states.fleet import Fleet, State, begun, gone, problems, returned, state, states
+from tests.unit.states.fleet import (
+    Answer,
+    Fleet,
+    Modules,
+    State,
+    gone,
+    problems,
+    returned,
+    state,
+    states,
+)
 
 ORDER = [["data", "compute"], ["ice_via"], ["admin"], ["carrier"], ["consul"]]
 # What h4 has without one of its data instances, and with none of its own any more.
@@ -43,8 +40,8 @@ class Hosts(Fleet):
         self.unwell: dict[int, str] = {}
         self.registered: list[str] = []
 
-    def run(self, hosts: list[str], fun: str, *args: Any, **kwargs: Any) -> Any:
-        """Stand in for `metis_fleet.run`."""
+    def answer(self, host: str, fun: str, kwarg: dict[str, Any]) -> Answer:
+        """Give what a host answers of which a test said nothing."""
         usual = {
             "metis_consul.servers": [
                 {
@@ -60,10 +57,7 @@ class Hosts(Fleet):
             "metis_consul.expel": "",
             "metis_consul.deregister": None,
         }
-        for host in hosts:
-            if fun in usual and (host, fun) not in self.answers:
-                self.answers[host, fun] = [returned(usual[fun])]
-        return super().run(hosts, fun, *args, **kwargs)
+        return returned(usual[fun]) if fun in usual else super().answer(host, fun, kwarg)
 
     def told(self, fun: str) -> list[tuple[str, dict[str, Any]]]:
         """What hosts were told by a function: host and arguments, in turn."""
@@ -80,47 +74,13 @@ def hosts() -> Hosts:
 
 
 @pytest.fixture
-def opts(tmp_path: Path) -> dict[str, Any]:
-    return {"test": False, "module_dirs": [], "states_dirs": []}
-
-
-@pytest.fixture
-def asked() -> dict[str, Any]:
-    """The pillar that the operator gives."""
-    return {}
-
-
-@pytest.fixture
-def configure_loader_modules(
-    hosts: Hosts,
-    opts: dict[str, Any],
-    asked: dict[str, Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> dict[ModuleType, dict[str, Any]]:
-    pure = orgs.wired()
-    functions = next(iter(pure.values()))["__salt__"]
-    functions |= {
-        "metis_fleet.run": hosts.function,
-        "metis_host.fingerprint": metis_host.fingerprint,
-        "metis_orgs.traces": create_autospec(
-            metis_orgs.traces,
-            side_effect=lambda topology: metis_view.traces(topology, {"0.3.0": orgs.RELEASE}),
-        ),
-    }
-    own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
-    begun(functions, opts, tmp_path, monkeypatch)
-    modules = (
-        metis,
-        metis_ask,
-        metis_run,
-        metis_scale_in,
-        metis_secrets,
-        metis_deployed,
-        metis_backup_master,
+def configure_loader_modules(verb: Callable[..., Modules], hosts: Hosts) -> Modules:
+    traces = create_autospec(
+        metis_orgs.traces,
+        side_effect=lambda topology: metis_view.traces(topology, {"0.3.0": orgs.RELEASE}),
     )
-    functions |= orgs.by_salts_name(metis_roll)
-    return pure | dict.fromkeys((*modules, metis_journal, metis_lock, metis_roll), own)
+    functions = {"metis_orgs.traces": traces}
+    return verb(hosts, metis_scale_in, metis_backup_master, functions=functions)
 
 
 @pytest.fixture

@@ -6,31 +6,21 @@ import copy
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from unittest.mock import create_autospec
 
 import pytest
 
-from _modules import (
-    metis_ask,
-    metis_deployed,
-    metis_host,
-    metis_journal,
-    metis_lock,
-    metis_orgs,
-    metis_roll,
-    metis_run,
-    metis_secrets,
-    metis_store,
-)
+from _modules import metis_deployed, metis_orgs, metis_store
 from _states import metis, metis_upgrade
 from tests.unit import orgs
 from tests.unit.states.fleet import (
+    INSTANCES,
+    RELEASED,
     Answer,
     Fleet,
+    Modules,
     State,
-    begun,
     gone,
     instance,
     problems,
@@ -40,13 +30,6 @@ from tests.unit.states.fleet import (
 )
 
 OLD, NEW = "0.3.0", "0.4.0"
-HOSTS = {
-    "h1": ["consul@h1", "carrier@h1"],
-    "h2": ["consul@h2", "admin@h2"],
-    "h3": ["consul@h3", "ice_via@h3"],
-    "h4": ["data@h4:8700", "data@h4:8701", "compute@h4:8800"],
-}
-SWITCHABLE = [name for names in HOSTS.values() for name in names if name != "ice_via@h3"]
 
 
 class Hosts(Fleet):
@@ -67,7 +50,7 @@ class Hosts(Fleet):
 
     def _instances(self, host: str) -> list[dict[str, Any]]:
         found = []
-        for name in HOSTS[host]:
+        for name in INSTANCES[host]:
             release = self._record().get(name, {}).get("release")
             version = self.runs.get(name, None if name.startswith("ice_via") else release)
             made = instance(name, version=version, since=self.since.get(name, 2000.0))
@@ -76,42 +59,22 @@ class Hosts(Fleet):
             found.append(made)
         return found
 
-    def run(self, hosts: list[str], fun: str, *args: Any, **kwargs: Any) -> dict[str, Answer]:
-        """Stand in for `metis_fleet.run`."""
+    def answer(self, host: str, fun: str, kwarg: dict[str, Any]) -> Answer:
+        """Give what a host answers of which a test said nothing."""
+        own = self._instances(host)
+        if fun == "metis_host.reach":
+            return states(instances=own)
         told = {
-            "metis_instance.status": lambda host: self._instances(host),
-            "metis_host.reach": lambda host: None,
-            "metis_consul.cluster": lambda host: {"leader": self.leader, "peers": []},
-            "metis_consul.wait_for_quorum": lambda host: self.quorum,
-            "metis_schema.retreat": lambda host: self.restored,
-            "metis_schema.seen": lambda host: {"dump": "/b/metis_admin-0.3.0.sql.gz"},
-            "metis_releases.prune": lambda host: [f"/opt/metis/{host}/releases/0.1.0"],
-            "metis_unit.act": lambda host: None,
-            "saltutil.is_running": lambda host: [],
+            "metis_instance.status": own,
+            "metis_consul.cluster": {"leader": self.leader, "peers": []},
+            "metis_consul.wait_for_quorum": self.quorum,
+            "metis_schema.retreat": self.restored,
+            "metis_schema.seen": {"dump": "/b/metis_admin-0.3.0.sql.gz"},
+            "metis_releases.prune": [f"/opt/metis/{host}/releases/0.1.0"],
+            "metis_unit.act": None,
+            "saltutil.is_running": [],
         }
-        for host in hosts:
-            if (host, fun) in self.answers:
-                continue
-            usual = told.get(fun, lambda host: True)
-            answer = returned(usual(host))
-            if fun == "metis_host.reach":
-                answer = states(instances=self._instances(host))
-            self.answers[host, fun] = [answer]
-        answers = super().run(hosts, fun, *args, **kwargs)
-        for host in hosts:
-            if (host, fun) not in self.fixed:
-                self.answers.pop((host, fun), None)
-        return answers
-
-    @property
-    def fixed(self) -> set[tuple[str, str]]:
-        """What a test said that hosts answer."""
-        return self.__dict__.setdefault("_fixed", set())
-
-    def on(self, host: str, fun: str, *answers: Answer) -> None:
-        """Say what a host answers to a function, in turn; the last for ever."""
-        self.fixed.add((host, fun))
-        super().on(host, fun, *answers)
+        return returned(told.get(fun, True))
 
     def switched(self) -> list[str]:
         """Instances in the order in which their hosts were told to run them."""
@@ -123,22 +86,15 @@ class Hosts(Fleet):
 
 
 @pytest.fixture
-def opts(tmp_path: Path) -> dict[str, Any]:
-    return {
-        "test": False,
-        "module_dirs": [],
-        "states_dirs": [],
-    }
-
-
-@pytest.fixture
 def hosts() -> Hosts:
     return Hosts(lambda: metis_deployed.read("acme"))
 
 
 @pytest.fixture
-def asked() -> dict[str, Any]:
-    return {}
+def asked(tmp_path: Path) -> dict[str, Any]:
+    file = tmp_path / "acme.sls"
+    file.write_text(f"metis:\n  release: {NEW}\n")
+    return {"metis": {"orgs": {"acme": {"file": str(file)}}}}
 
 
 @pytest.fixture
@@ -155,49 +111,21 @@ def incomplete() -> list[str]:
 
 @pytest.fixture
 def configure_loader_modules(
-    hosts: Hosts,
-    opts: dict[str, Any],
-    asked: dict[str, Any],
-    releases: dict[str, Any],
-    incomplete: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> dict[ModuleType, dict[str, Any]]:
-    pure = orgs.wired()
-    functions = next(iter(pure.values()))["__salt__"]
-    functions |= {
-        "metis_fleet.run": hosts.function,
-        "metis_host.fingerprint": metis_host.fingerprint,
+    verb: Callable[..., Modules], hosts: Hosts, releases: dict[str, Any], incomplete: list[str]
+) -> Modules:
+    functions = {
         "metis_orgs.release": create_autospec(metis_orgs.release, side_effect=releases.get),
         "metis_orgs.complete_release": create_autospec(
             metis_orgs.complete_release, return_value=incomplete
         ),
     }
-    file = tmp_path / "acme.sls"
-    file.write_text(f"metis:\n  release: {NEW}\n")
-    known = {"acme": {"file": str(file)}}
-    asked["metis"] = {"orgs": known}
-    own = {"__salt__": functions, "__opts__": opts, "__pillar__": asked, "__context__": {}}
-    begun(functions, opts, tmp_path, monkeypatch)
-    opts["metis_store"] = str(tmp_path / "store")
-    functions |= orgs.by_salts_name(metis_store)
-    modules = (
-        metis,
-        metis_ask,
-        metis_run,
-        metis_roll,
-        metis_upgrade,
-        metis_secrets,
-        metis_deployed,
-        metis_store,
-    )
-    return pure | dict.fromkeys((*modules, metis_journal, metis_lock), own)
+    return verb(hosts, metis_upgrade, metis_store, functions=functions)
 
 
 @pytest.fixture
 def deployed(asked: dict[str, Any]) -> None:
     """The organization runs the old release, and wants the new one."""
-    metis_deployed.keep("acme", {name: {"release": OLD} for name in SWITCHABLE})
+    metis_deployed.keep("acme", {name: {"release": OLD} for name in RELEASED})
     _wants(asked, NEW)
 
 
@@ -277,7 +205,7 @@ def test_a_dry_run_tells_each_instance_and_changes_no_record(
     opts["test"] = True
     done = _verb()
     told = {name for phase in done[3:7] for name in phase["changes"]}
-    assert told == set(SWITCHABLE)
+    assert told == set(RELEASED)
     assert [phase["result"] for phase in done[3:7]] == [None] * 4
     assert set(_record().values()) == {OLD}
     assert [kwarg["test"] for fun, _, kwarg in hosts.jobs if fun == "metis_host.reach"] == [True]
@@ -297,7 +225,7 @@ def test_one_that_does_not_get_well_is_switched_back_and_ends_it(
     assert "carrier@h1 was switched back to 0.3.0, and is healthy" in words
     assert 'salt-run state.orchestrate metis.upgrade pillar=\'{"org": "acme"}\'' in words
     assert hosts.switched()[-2:] == ["carrier@h1", "carrier@h1"]
-    assert _record() == {n: NEW if n.startswith("consul") else OLD for n in SWITCHABLE}
+    assert _record() == {n: NEW if n.startswith("consul") else OLD for n in RELEASED}
     # As if it had never been tried.
     assert metis_deployed.read("acme")["carrier@h1"] == {"release": OLD}
     assert "carrier@h1: switching back to 0.3.0" in capsys.readouterr().err
@@ -532,7 +460,7 @@ def test_a_deploy_puts_on_record_what_it_deploys(
     done = metis_upgrade.settled("settled")
     assert (told["result"], done["result"]) == (None, True)
     assert told["changes"] == done["changes"]
-    assert _record() == dict.fromkeys(SWITCHABLE, OLD)
+    assert _record() == dict.fromkeys(RELEASED, OLD)
     again = metis_upgrade.settled("settled")
     assert (again["result"], again["changes"]) == (True, {})
 
