@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
-from _modules import metis_consul
+from _modules import metis_artifact, metis_consul
 from tests.lab.sandbox.build import CACHE
 from tests.lab.sandbox.consul import CONSUL, FILE
 from tests.unit.keyring import Keyring
 from tests.unit.loopback import Loopback
+from tests.unit.machine import Machine
 from tests.unit.sandbox.running import Program, call, free_ports
+from tests.unit.store import Store
 
 
 @pytest.fixture
@@ -35,6 +37,19 @@ def second_server() -> Iterator[Loopback]:
     found = Loopback()
     yield found
     found.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A master's store that waits for nothing before it fetches again."""
+    monkeypatch.setattr(metis_artifact.time, "sleep", lambda seconds: None)
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A host below a folder of the test."""
+    return Machine(tmp_path, monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -18,11 +18,6 @@ SURVEYED = (*metis_claims.PACKAGES, "data")
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    return Machine(tmp_path, monkeypatch)
-
-
-@pytest.fixture
 def pillar() -> dict[str, Any]:
     return {}
 

@@ -25,11 +25,6 @@ Member = tuple[str, bytes, bytes, str]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
 def releases(tmp_path: Path) -> Path:
     folder = tmp_path / "pillar/releases"
     folder.mkdir(parents=True)

@@ -18,13 +18,12 @@ DOWN = UP | {"state": "inactive"}
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    found = Machine(tmp_path, monkeypatch)
+def machine(machine: Machine) -> Machine:
     (Path(metis_mysql.FOLDER) / NAME).mkdir(parents=True)
     (Path(metis_mysql.FOLDER) / "ibdata1").write_text("as it is")
-    found.units["mariadb.service"] = UP
-    found.joined = ["identity:1"]
-    return found
+    machine.units["mariadb.service"] = UP
+    machine.joined = ["identity:1"]
+    return machine
 
 
 @pytest.fixture

@@ -17,11 +17,6 @@ EVERYTHING = ("admin", "ice_via", "data", "data", "compute")
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    return Machine(tmp_path, monkeypatch)
-
-
-@pytest.fixture
 def configure_loader_modules(machine: Machine) -> dict[ModuleType, dict[str, Any]]:
     return machine.wired()
 

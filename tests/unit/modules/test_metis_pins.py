@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
-from _modules import metis_artifact, metis_pins, metis_store
+from _modules import metis_pins, metis_store
 from tests.unit import loopback
 from tests.unit.loopback import Loopback
 from tests.unit.store import Store, digest, release, wired
@@ -21,15 +21,7 @@ SHA256 = digest(BODY)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
-def configure_loader_modules(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> dict[ModuleType, dict[str, Any]]:
-    monkeypatch.setattr(metis_artifact.time, "sleep", lambda seconds: None)
+def configure_loader_modules(store: Store, tmp_path: Path) -> dict[ModuleType, dict[str, Any]]:
     return wired(store, tmp_path / "pillar")
 
 

@@ -21,11 +21,6 @@ SHA256 = digest(BODY)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
 def release(server: Loopback, tmp_path: Path) -> dict[str, Any]:
     """The release file's content, as it is written by the end of the fixture."""
     found: dict[str, Any] = yaml.safe_load(yaml.safe_dump(orgs.RELEASE_FILE))
@@ -38,10 +33,7 @@ def release(server: Loopback, tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def configure_loader_modules(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> dict[ModuleType, dict[str, Any]]:
-    monkeypatch.setattr(metis_artifact.time, "sleep", lambda seconds: None)
+def configure_loader_modules(store: Store, tmp_path: Path) -> dict[ModuleType, dict[str, Any]]:
     made = wired(store, tmp_path / "pillar")
     functions = made[metis_artifact]["__salt__"]
 

@@ -16,11 +16,6 @@ from tests.unit.states.predicted import told_and_done
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    return Machine(tmp_path, monkeypatch)
-
-
-@pytest.fixture
 def pillar() -> dict[str, Any]:
     return {}
 
