@@ -1,19 +1,24 @@
-"""An HTTP server on loopback whose answers are written down beforehand."""
+"""Servers on loopback whose answers are written down beforehand."""
 
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
+# What Ice 3.7's server sends first: ValidateConnection.
+ICE_GREETING = b"IceP\x01\x00\x01\x00\x03\x00\x0e\x00\x00\x00"
+
 
 class Loopback:
-    """Gives its answers in their order, the last one for ever; keeps what it was asked."""
+    """A web server: gives its answers in order, the last one for ever; keeps what it was asked."""
 
     def __init__(self) -> None:
         self.answers: list[Answer] = []
@@ -180,3 +185,24 @@ def trickles(body: bytes, over: threading.Event) -> Answer:
                 return
 
     return given
+
+
+@contextmanager
+def endpoint(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Give a port whose connections are served one after the other."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def run() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                with connection:
+                    serve(connection)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+    thread.join(5)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from types import ModuleType
 from typing import Any
+
+from _modules import metis_unit
+from tests.unit import orgs
 
 
 @dataclass
@@ -48,6 +52,16 @@ class Systemd:
     def look(self) -> tuple[dict[str, Unit], list[str]]:
         """Give the units and what was ordered up to now, to compare with later."""
         return copy.deepcopy(self.units), list(self.ordered)
+
+    def wired(
+        self, state: ModuleType, opts: dict[str, Any], *modules: ModuleType
+    ) -> dict[ModuleType, dict[str, Any]]:
+        """Wire a state module that asks metis_unit about the units, and other modules."""
+        functions = orgs.by_salts_name(metis_unit, *modules) | {"cmd.run_all": self.run_all}
+        return {
+            metis_unit: {"__salt__": functions},
+            state: {"__salt__": functions, "__opts__": opts},
+        }
 
     def run_all(
         self, cmd: list[str], python_shell: bool, timeout: float, ignore_retcode: bool

@@ -6,8 +6,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,10 +15,7 @@ import pytest
 
 from _modules import metis_certificates, metis_health
 from tests.unit import certificates, loopback
-from tests.unit.loopback import Loopback
-
-# What Ice 3.7's server sends first: ValidateConnection.
-GREETING = b"IceP\x01\x00\x01\x00\x03\x00\x0e\x00\x00\x00"
+from tests.unit.loopback import ICE_GREETING, Loopback
 
 
 @pytest.fixture(autouse=True)
@@ -154,9 +150,9 @@ def test_an_ice_endpoint_shows_its_certificate(secured: Secured, another: Secure
     def serve(connection: socket.socket) -> None:
         # A client that does not want this certificate goes away.
         with suppress(OSError), secured.context.wrap_socket(connection, True) as wrapped:
-            wrapped.sendall(GREETING)
+            wrapped.sendall(ICE_GREETING)
 
-    with _endpoint(serve) as port:
+    with loopback.endpoint(serve) as port:
         place = f"Ice endpoint 127.0.0.1:{port}"
         assert metis_health.ice("127.0.0.1", port, secured.file) == ""
         assert metis_health.wait_for_ice("127.0.0.1", port, 0, secured.file) == ""
@@ -166,7 +162,7 @@ def test_an_ice_endpoint_shows_its_certificate(secured: Secured, another: Secure
 
 
 def test_an_ice_endpoint_without_tls_is_not_well(secured: Secured) -> None:
-    with _endpoint(lambda connection: connection.sendall(GREETING)) as port:
+    with loopback.endpoint(lambda connection: connection.sendall(ICE_GREETING)) as port:
         wrong = metis_health.ice("127.0.0.1", port, secured.file)
     assert wrong.startswith(f"Ice endpoint 127.0.0.1:{port} does not speak TLS")
 
@@ -174,28 +170,8 @@ def test_an_ice_endpoint_without_tls_is_not_well(secured: Secured) -> None:
 # Ice
 
 
-@contextmanager
-def _endpoint(serve: Callable[[socket.socket], None]) -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def run() -> None:
-            while True:
-                try:
-                    connection, _ = listening.accept()
-                except OSError:
-                    return
-                with connection:
-                    serve(connection)
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        yield listening.getsockname()[1]
-        listening.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
-
-
 def test_an_ice_endpoint_greets() -> None:
-    with _endpoint(lambda connection: connection.sendall(GREETING)) as port:
+    with loopback.endpoint(lambda connection: connection.sendall(ICE_GREETING)) as port:
         assert metis_health.ice("127.0.0.1", port) == ""
         assert metis_health.wait_for_ice("127.0.0.1", port, 10) == ""
 
@@ -203,17 +179,17 @@ def test_an_ice_endpoint_greets() -> None:
 def test_a_greeting_in_pieces_is_one_too() -> None:
     def serve(connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for byte in GREETING[:4]:
+        for byte in ICE_GREETING[:4]:
             connection.sendall(bytes([byte]))
             time.sleep(0.005)
 
-    with _endpoint(serve) as port:
+    with loopback.endpoint(serve) as port:
         assert metis_health.ice("127.0.0.1", port) == ""
 
 
 @pytest.mark.parametrize("greeting", [b"HTTP/1.1 400\r\n", b"Ice", b""])
 def test_another_program_does_not_greet_so(greeting: bytes) -> None:
-    with _endpoint(lambda connection: connection.sendall(greeting)) as port:
+    with loopback.endpoint(lambda connection: connection.sendall(greeting)) as port:
         assert metis_health.ice("127.0.0.1", port) == (
             f"Ice endpoint 127.0.0.1:{port} does not greet as Ice does"
         )
@@ -225,7 +201,7 @@ def test_a_port_that_is_open_and_no_more_is_not_well() -> None:
     def serve(connection: socket.socket) -> None:
         over.wait(5)
 
-    with _endpoint(serve) as port:
+    with loopback.endpoint(serve) as port:
         wrong = metis_health.ice("127.0.0.1", port)
         over.set()
     assert wrong == f"Ice endpoint 127.0.0.1:{port} does not answer in 0.2 s"
@@ -245,7 +221,7 @@ def test_an_ice_endpoint_that_comes_late_is_waited_for(closed: int) -> None:
             listening.settimeout(5)
             connection, _ = listening.accept()
             with connection:
-                connection.sendall(GREETING)
+                connection.sendall(ICE_GREETING)
 
     timer = threading.Timer(0.1, comes)
     timer.start()

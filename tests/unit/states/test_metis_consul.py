@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 
 from _modules import metis_consul as consul_module
-from _modules import metis_unit as unit_module
 from _states import metis_consul
-from tests.unit import orgs
 from tests.unit.sandbox.running import call
 from tests.unit.states.predicted import told_and_done
 from tests.unit.systemd import Systemd, Unit, up
@@ -35,12 +33,7 @@ def systemd() -> Systemd:
 def configure_loader_modules(
     opts: dict[str, Any], systemd: Systemd
 ) -> dict[ModuleType, dict[str, Any]]:
-    functions = orgs.by_salts_name(consul_module, unit_module)
-    functions["cmd.run_all"] = systemd.run_all
-    return {
-        unit_module: {"__salt__": functions},
-        metis_consul: {"__salt__": functions, "__opts__": opts},
-    }
+    return systemd.wired(metis_consul, opts, consul_module)
 
 
 def _explained(done: dict[str, Any], *words: str) -> None:

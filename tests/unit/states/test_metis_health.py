@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -13,8 +11,8 @@ import pytest
 from _modules import metis_health as health_module
 from _modules import metis_unit as unit_module
 from _states import metis_health
-from tests.unit import loopback, orgs
-from tests.unit.loopback import Loopback
+from tests.unit import loopback
+from tests.unit.loopback import ICE_GREETING, Loopback
 from tests.unit.states.predicted import told_and_done
 from tests.unit.systemd import Systemd, Unit, up
 
@@ -33,12 +31,7 @@ def systemd() -> Systemd:
 def configure_loader_modules(
     opts: dict[str, Any], systemd: Systemd
 ) -> dict[ModuleType, dict[str, Any]]:
-    functions = orgs.by_salts_name(health_module, unit_module)
-    functions["cmd.run_all"] = systemd.run_all
-    return {
-        unit_module: {"__salt__": functions},
-        metis_health: {"__salt__": functions, "__opts__": opts},
-    }
+    return systemd.wired(metis_health, opts, health_module)
 
 
 def _explained(done: dict[str, Any], cause: str) -> None:
@@ -96,22 +89,8 @@ def test_a_program_that_ends_again_and_again_is_not_waited_for(
 @pytest.fixture
 def ice_port() -> Iterator[int]:
     """An Ice endpoint's port."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listening.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.sendall(b"IceP\x01\x00\x01\x00\x03\x00\x0e\x00\x00\x00")
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield listening.getsockname()[1]
-        listening.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
+    with loopback.endpoint(lambda connection: connection.sendall(ICE_GREETING)) as port:
+        yield port
 
 
 def test_an_ice_endpoint_that_greets_is_well(opts: dict[str, Any], ice_port: int) -> None:

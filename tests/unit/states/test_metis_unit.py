@@ -13,9 +13,7 @@ import pytest
 from salt.exceptions import CommandExecutionError
 
 from _modules import metis_consul as consul_module
-from _modules import metis_unit as unit_module
 from _states import metis_unit
-from tests.unit import orgs
 from tests.unit.states.predicted import told_and_done
 from tests.unit.systemd import Systemd, Unit, up
 
@@ -39,14 +37,9 @@ def services() -> Any:
 def configure_loader_modules(
     opts: dict[str, Any], systemd: Systemd, services: Mock
 ) -> dict[ModuleType, dict[str, Any]]:
-    functions = orgs.by_salts_name(unit_module) | {
-        "cmd.run_all": systemd.run_all,
-        "metis_consul.services": services,
-    }
-    return {
-        unit_module: {"__salt__": functions},
-        metis_unit: {"__salt__": functions, "__opts__": opts},
-    }
+    wired = systemd.wired(metis_unit, opts)
+    wired[metis_unit]["__salt__"]["metis_consul.services"] = services
+    return wired
 
 
 @pytest.fixture
