@@ -273,15 +273,16 @@ def advance(database: str, release: str, changes: list[dict[str, str]], backups:
                 f"the schema change {change['name']} ({change['file']}) failed: {err}\n"
                 f"{database} is what it was before, from {file}"
             ) from err
-        _ask(_row(database, "change", change["name"], file))
-    _ask(_release(database, release, file))
+    # At once: a change that has ended, of a release that was not reached, would never be undone.
+    _ask(_release(database, release, file, [change["name"] for change in pending]))
     return file
 
 
-def _release(database: str, release: str, dumped: str) -> str:
+def _release(database: str, release: str, dumped: str, made: list[str]) -> str:
+    ended = "".join(_row(database, "change", name, dumped) for name in made)
     forget = f"DELETE FROM `{database}`.`{_TABLE}` WHERE kind = 'release';\n"  # noqa: S608
     row = _row(database, "release", release, dumped)
-    return f"START TRANSACTION;\n{forget}{row}COMMIT"
+    return f"START TRANSACTION;\n{ended}{forget}{row}COMMIT"
 
 
 def retreat(database: str, release: str, back_to: str, unit: str, **kwargs: Any) -> str:
@@ -322,5 +323,5 @@ def retreat(database: str, release: str, back_to: str, unit: str, **kwargs: Any)
     if known["dump"] and known["dump"] in known["changes"].values():
         restore(database, known["dump"])
         return known["dump"]
-    _ask(_release(database, back_to, known["dump"]))
+    _ask(_release(database, back_to, known["dump"], []))
     return ""

@@ -23,6 +23,8 @@ class MariaDB:
         self.dumps: dict[str, Any] = {}
         # What a change must hold to fail.
         self.fails = "FAILS"
+        # What a statement must hold that the server does not live to see.
+        self.ends = ""
         # What ends a restore in the middle.
         self.dies = False
 
@@ -53,6 +55,8 @@ class MariaDB:
         if statement == "DROP DATABASE metis_restoring":
             self.restoring = None
             return ""
+        if self.ends and self.ends in statement:
+            raise CommandExecutionError("MariaDB cannot be asked: the server has gone away")
         self._write(statement)
         return ""
 

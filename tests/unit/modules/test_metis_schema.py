@@ -97,6 +97,29 @@ def test_changes_are_made_once_and_after_a_dump(
     assert Path(second).name.startswith(f"{NAME}-2-")
 
 
+def test_a_server_that_ends_at_the_last_statement_leaves_nothing_half(
+    server: MariaDB, backups: Path, tmp_path: Path
+) -> None:
+    metis_schema.advance(NAME, "1", [], str(backups))
+    changes = _changes(tmp_path, a="A", b="B")
+    server.ends = "DELETE"
+    with pytest.raises(CommandExecutionError, match="gone away"):
+        metis_schema.advance(NAME, "2", changes, str(backups))
+    server.ends = ""
+    assert metis_schema.retreat(NAME, "2", "1", "metis-admin.service")
+    assert server.content == "as created"
+    assert (_seen()["release"], _seen()["changes"], _seen()["begun"]) == ("1", {}, {})
+    # The same, but gone on with.
+    server.ends = "DELETE"
+    with pytest.raises(CommandExecutionError, match="gone away"):
+        metis_schema.advance(NAME, "2", changes, str(backups))
+    server.ends = ""
+    metis_schema.advance(NAME, "2", changes, str(backups))
+    assert server.content == "as created, A, B"
+    assert metis_schema.retreat(NAME, "2", "1", "metis-admin.service")
+    assert server.content == "as created"
+
+
 def test_a_change_that_fails_leaves_the_database_as_it_was(
     server: MariaDB, backups: Path, tmp_path: Path
 ) -> None:
