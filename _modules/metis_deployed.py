@@ -46,7 +46,8 @@ def read(org: str) -> dict[str, Entry]:
     org
         The organization.
 
-    Returns instance to ``{"release": ...}``, with ``previous`` where it ran another one before;
+    Returns instance to ``{"release": ...}``, with ``previous`` where an upgrade brought it from
+    another one, and with ``undo``, the entry before, from when it is switched until it is well;
     nothing for an instance that was never deployed.
 
     CLI Example:
@@ -200,6 +201,30 @@ def keep(org: str, entries: dict[str, Entry]) -> None:
     _edit(org, change)
 
 
+def settle(org: str, identities: list[str]) -> None:
+    """
+    Instances are well with the release on record: what they ran before is not brought back by
+    itself any more, however they fail from now on.
+
+    org
+        The organization.
+    identities
+        The instances.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_deployed.settle acme '[consul@acme1]'
+    """
+
+    def change(known: dict[str, Entry]) -> None:
+        for identity in identities:
+            known.get(identity, {}).pop("undo", None)
+
+    _edit(org, change)
+
+
 def note(org: str, found: dict[str, Entry]) -> None:
     """
     Write down where instances are; what is known of their releases stays.
@@ -246,7 +271,7 @@ def before(entries: list[Entry]) -> list[str]:
     The releases that instances would go back to.
 
     Where some were switched and others were not, as a roll-out that failed leaves them, these are
-    what the others run still.
+    what the others run still. Where one was cut off on its way back, it is where that goes.
 
     entries
         As ``read`` returns them.
@@ -259,6 +284,9 @@ def before(entries: list[Entry]) -> list[str]:
 
         salt-run salt.cmd metis_deployed.before '[{release: 0.4.0, previous: 0.3.0}]'
     """
+    on_the_way = {e["release"] for e in entries if "undo" in e and "previous" not in e}
+    if on_the_way:
+        return sorted(on_the_way)
     there = {entry["release"] for entry in entries}
     behind = {entry["previous"] for entry in entries if "previous" in entry}
     return sorted(behind & there or behind)

@@ -104,6 +104,22 @@ def quorum(instance: Instance) -> list[str]:
     return [wrong] if wrong else []
 
 
+def endangered(instance: Instance) -> list[str]:
+    """
+    What forbids to take an instance away: of consul's servers one that runs, while not all are
+    there.
+
+    instance
+        Of a topology.
+
+    Returns problems.
+    """
+    seen = found(instance)
+    if instance["role"] != "consul" or not seen or seen["state"] != "running":
+        return []
+    return [f"{instance['id']} was not touched: {cause}" for cause in quorum(instance)]
+
+
 def following(waiting: list[Instance]) -> Instance:
     """
     Who is next of instances that wait: in the order of the file, but of consul's servers the leader

@@ -323,6 +323,9 @@ def passing(name: str, timeout: float = 60) -> State:
     if problems:
         return __salt__["metis_run.fail"](ret, problems)
     versions = {name: seen[name]["version"] for name in sorted(wanted)}
+    deployed = __salt__["metis_deployed.read"](run["org"])
+    through = [n for n, entry in deployed.items() if versions.get(n) == entry["release"]]
+    __salt__["metis_deployed.settle"](run["org"], through)
     __salt__["metis_run.note"]("versions", instances=versions)
     __salt__["metis_run.say"](f"{len(wanted)} instances run, are registered and pass")
     return ret | {"comment": f"{len(wanted)} instances: {', '.join(sorted(wanted))}"}

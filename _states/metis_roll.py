@@ -80,15 +80,6 @@ def _next(waiting: list[Instance]) -> Instance:
     return unwell[0] if unwell else __salt__["metis_roll.following"](waiting)
 
 
-def _endangered(instance: Instance) -> list[str]:
-    """What forbids to take consul's server away, where it is one that runs."""
-    seen = __salt__["metis_roll.found"](instance)
-    if instance["role"] != "consul" or not seen or seen["state"] != "running":
-        return []
-    wrong: list[str] = __salt__["metis_roll.quorum"](instance)
-    return [f"{instance['id']} was not touched: {cause}" for cause in wrong]
-
-
 @_phase
 def restarted(name: str, roles: list[str], timeout: float = 180) -> State:
     """
@@ -113,7 +104,7 @@ def restarted(name: str, roles: list[str], timeout: float = 180) -> State:
         if __opts__["test"]:
             __salt__["metis_run.say"](f"  {instance['id']}: {units} would be restarted")
         else:
-            problems = _endangered(instance) or _restart(instance, timeout)
+            problems = __salt__["metis_roll.endangered"](instance) or _restart(instance, timeout)
             if not problems and not waiting and instance["role"] == "consul":
                 problems = __salt__["metis_roll.quorum"](instance)
             if problems:
@@ -287,7 +278,7 @@ def reloaded(name: str, roles: list[str], timeout: float = 900) -> State:
         instance = _next(waiting)
         waiting.remove(instance)
         host, role = instance["host"], instance["role"]
-        problems = _endangered(instance) if _restarts(instance) else []
+        problems = __salt__["metis_roll.endangered"](instance) if _restarts(instance) else []
         if not problems:
             run["acted"] = True
             only = [instance["id"]] if _restarts(instance) else []

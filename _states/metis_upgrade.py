@@ -103,7 +103,10 @@ def _target(back: bool, known: dict[str, Entry]) -> tuple[str, list[str]]:
         return wanted, []
     before = __salt__["metis_deployed.before"]([known[i["id"]] for i in _switchable()])
     if not before:
-        return "", ["there is no release to go back to: nothing was upgraded since the last one"]
+        return "", [
+            "there is no release to go back to: nothing was upgraded since the last one; "
+            "metis.deploy brings up what is deployed"
+        ]
     if len(before) > 1:
         return "", [
             f"instances would go back to different releases ({', '.join(before)}): name some of "
@@ -147,18 +150,49 @@ def prepared(name: str, back: bool = False) -> State:
     target = run["target"]
     __salt__["metis_run.demand"](__salt__["metis_orgs.complete_release"](target, run["topology"]))
     __salt__["metis_run.demand"](_other_database(target, known))
-    hosts = sorted({instance["host"] for instance in run["instances"]})
-    __salt__["metis_roll.look"](hosts)
-    # What a run was cut off at is the first that is gone on with, and may keep others from passing.
-    if not any(_is_unfinished(instance) for instance in _switchable()):
-        roles = [instance["role"] for instance in run["instances"]]
-        unhealthy = __salt__["metis_ask.unhealthy"](hosts, roles)
-        mend = "nothing was switched; mend this first: metis.deploy brings up what is deployed"
-        __salt__["metis_run.demand"](unhealthy and [*unhealthy, mend])
+    __salt__["metis_roll.look"](sorted({instance["host"] for instance in run["instances"]}))
+    unwell = [
+        f"{instance['id']}: {found['explained']}"
+        for instance in _demanded()
+        if (found := __salt__["metis_roll.found"](instance)) and not found["healthy"]
+    ]
+    mend = "nothing was switched; mend this first: metis.deploy brings up what is deployed"
+    __salt__["metis_run.demand"](unwell and [*unwell, mend])
+    if back and not __opts__["test"]:
+        _go_back_once()
     count = sum(1 for instance in _switchable() if not _is_finished(instance))
     ret["comment"] = f"{count} of {len(_switchable())} instances are to be switched to {target}"
     __salt__["metis_run.say"](ret["comment"])
     return ret
+
+
+def _demanded() -> list[Instance]:
+    """
+    Which instances have to be well before anything is switched: all. Where a run was cut off, what
+    it was cut off at is gone on with first, and what comes after that may not pass without it.
+    Whether consul bears it, its servers are asked then.
+    """
+    run = __salt__["metis_run.now"]()
+    order = __salt__["metis_verb.roles"]()
+    unfinished = [instance for instance in _switchable() if _is_unfinished(instance)]
+    if not unfinished:
+        found: list[Instance] = run["instances"]
+        return found
+    last = min(order.index(instance["role"]) for instance in unfinished)
+    return [
+        instance
+        for instance in run["instances"]
+        if last and instance not in unfinished and order.index(instance["role"]) <= last
+    ]
+
+
+def _go_back_once() -> None:
+    """An instance that was never brought from the release to go to does not go back beyond it."""
+    run = __salt__["metis_run.now"]()
+    for instance in _switchable():
+        entry = run["entries"][instance["id"]]
+        if entry["release"] == run["target"] and "previous" in entry:
+            _keep(instance["id"], {k: v for k, v in entry.items() if k != "previous"})
 
 
 def _runs(instance: Instance, release: str) -> bool:
@@ -177,7 +211,9 @@ def _is_finished(instance: Instance) -> bool:
 
 
 def _is_unfinished(instance: Instance) -> bool:
-    return _is_at_target(instance) and not _is_finished(instance)
+    """Whether a run was cut off while it switched an instance, which has not come to its gate."""
+    entry = __salt__["metis_run.now"]()["entries"][instance["id"]]
+    return _is_at_target(instance) and "undo" in entry and not _is_finished(instance)
 
 
 @_phase
@@ -228,19 +264,25 @@ def switched(name: str, roles: list[str], timeout: float = 900) -> State:
     run = __salt__["metis_run.now"]()
     waiting = [instance for instance in _switchable(roles) if not _is_finished(instance)]
     run["acted"] = run.get("acted", False) or bool(waiting and not __opts__["test"])
-    while waiting:
-        instance = _next(waiting)
-        waiting.remove(instance)
-        old = (__salt__["metis_roll.found"](instance) or {}).get("version")
-        problems = [] if __opts__["test"] else _switch(instance, timeout)
-        if problems:
-            problems += _renewed_fighters(["data", "compute"])[0]
-            # What follows the first was told while it happened.
-            lines = [*problems, "no further instance was switched"]
-            return __salt__["metis_run.fail"](ret, ["\n".join(lines)])
-        ret["changes"][instance["id"]] = {"old": old, "new": run["target"]}
+    problems: list[str] = []
+    while waiting and not problems:
+        try:
+            instance = _next(waiting)
+            waiting.remove(instance)
+            old = (__salt__["metis_roll.found"](instance) or {}).get("version")
+            problems = [] if __opts__["test"] else _switch(instance, timeout)
+        except salt.exceptions.CommandExecutionError as err:
+            problems = [str(err)]
+        if not problems:
+            ret["changes"][instance["id"]] = {"old": old, "new": run["target"]}
+    if problems:
+        problems += _renewed_fighters(["data", "compute"])[0]
+        # What follows the first was told while it happened.
+        lines = [*problems, "no further instance was switched"]
+        return __salt__["metis_run.fail"](ret, ["\n".join(lines)])
     count = len(ret["changes"])
     if not __opts__["test"]:
+        _settle(_switchable(roles))
         # Those that ran the release before consul was switched.
         problems, renewed = _renewed_fighters(roles)
         ret["changes"] |= renewed
@@ -270,19 +312,20 @@ def _switch(instance: Instance, timeout: float) -> list[str]:
     run = __salt__["metis_run.now"]()
     identity, target = instance["id"], run["target"]
     entry = run["entries"][identity]
+    if wrong := __salt__["metis_roll.endangered"](instance):
+        return wrong
     if _is_at_target(instance):
         __salt__["metis_run.say"](f"  {identity}: going on where a run was cut off")
         before = entry.get("undo")
     else:
         before = {key: value for key, value in entry.items() if key != "undo"}
-        if instance["role"] == "consul" and (wrong := __salt__["metis_roll.quorum"](instance)):
-            return [f"{identity} was not touched: {'; '.join(wrong)}"]
         entry = {"release": target, "undo": before}
         if run["verb"] == "upgrade":
             entry["previous"] = before["release"]
         _keep(identity, entry)
     problems = _converged(instance, target, timeout)
     if not problems:
+        _settle([instance])
         told = ""
         if instance["role"] == "admin":
             database = __salt__["metis_orgs.release"](target)["admin"]["database"]
@@ -300,6 +343,15 @@ def _switch(instance: Instance, timeout: float) -> list[str]:
         # It may be in the middle of it, and of a change of the schema.
         return [*problems, f"{identity} was not switched back, as its host may be at work still"]
     return problems + _switched_back(instance, before, timeout)
+
+
+def _settle(instances: list[Instance]) -> None:
+    """Nothing brings instances back any more that came through their gate."""
+    run = __salt__["metis_run.now"]()
+    through = [instance["id"] for instance in instances if _is_finished(instance)]
+    __salt__["metis_deployed.settle"](run["org"], through)
+    for identity in through:
+        run["entries"][identity].pop("undo", None)
 
 
 def _keep(identity: str, entry: Entry) -> None:
@@ -366,18 +418,22 @@ def _renewed_fighters(roles: list[str]) -> tuple[list[str], dict[str, Any]]:
     """
     Start fighters again, one after the other, that are older than the consul agent: their thread
     that looks for carrier died with it. Where a roll-out comes to them, they are switched anyway.
+    One that does not come back ends it.
 
     Returns problems, and changes.
     """
     run = __salt__["metis_run.now"]()
     agent = __salt__["metis_ask.agent_since"]()
-    problems = []
-    renewed = {}
     fighters = [role for role in roles if role in ("data", "compute")]
-    for instance in _switchable(fighters):
-        found, host = __salt__["metis_roll.found"](instance), instance["host"]
-        if not found or not found["since"] or found["since"] >= agent:
-            continue
+    waiting = [
+        instance
+        for instance in _switchable(fighters)
+        if 0 < ((__salt__["metis_roll.found"](instance) or {}).get("since") or 0) < agent
+    ]
+    renewed = {}
+    while waiting:
+        instance = waiting.pop(0)
+        identity, host = instance["id"], instance["host"]
         try:
             unit = {"verb": "restart", "names": instance["units"]}
             __salt__["metis_ask.ask"](host, "metis_unit.act", unit, _LOOK, type(None))
@@ -385,14 +441,19 @@ def _renewed_fighters(roles: list[str]) -> tuple[list[str], dict[str, Any]]:
                 host, "metis_instance.status", {"wait": _QUORUM}, _QUORUM + _LOOK, list
             )
         except salt.exceptions.CommandExecutionError as err:
-            problems.append(str(err))
+            problems = [str(err)]
         else:
-            renewed[instance["id"]] = {"old": None, "new": "started again, as consul was"}
+            renewed[identity] = {"old": None, "new": "started again, as consul was"}
+            __salt__["metis_run.say"](f"  {identity}: started again, as consul was")
             again = __salt__["metis_roll.found"](instance)
-            if not again or not again["healthy"]:
-                problems.append(f"{instance['id']}: {(again or found)['explained']}")
-            __salt__["metis_run.say"](f"  {instance['id']}: started again, as consul was")
-    return problems, renewed
+            healthy = again and again["healthy"]
+            why = again["explained"] if again else f"{host} does not know of it"
+            problems = [] if healthy else [f"{identity}: {why}"]
+        if problems:
+            left = ", ".join(other["id"] for other in waiting)
+            more = f"older than the consul agent, and not started again: {left}"
+            return problems + [more] * bool(left), renewed
+    return [], renewed
 
 
 @_phase
@@ -426,7 +487,8 @@ def pruned(name: str) -> State:
 def _pruned_store() -> tuple[list[str], str]:
     """The releases that are gone from the master's store, or why none was looked at."""
     run = __salt__["metis_run.now"]()
-    orgs = __pillar__["metis"]["orgs"]
+    # Files may have been edited since this run began.
+    orgs = __salt__["metis_orgs.read"]()
     wrong = [org for org, known in orgs.items() if not known["topology"]]
     if wrong:
         return [], f"what {', '.join(wrong)} wants is not known, as its file has faults"

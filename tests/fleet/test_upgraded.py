@@ -21,9 +21,10 @@ from tests.fleet.organization import NAME, Organization
 SERVERS = ("10.77.0.21", "10.77.0.22", "10.77.0.23")
 KEY = "v1/kv/metis/dataCenter_ip_port?raw"
 DATA_PORTS = (8700, 8711)
+# What changes of the schema make: the right one, and the one that fails at its second statement.
 _DATABASE = (
-    "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = 'metis_admin' "
-    "AND TABLE_NAME = 'organization' AND COLUMN_NAME = 'joined_at'"
+    "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = 'metis_admin' "
+    "AND (column_name = 'joined_at' OR table_name = 'half_done')"
 )
 
 
@@ -265,10 +266,19 @@ def test_a_good_release_comes_without_anybody_noticing_also_when_it_is_cut_off(
         starts = org.starts()
         assert org.changes("upgrade") == {}
         assert org.starts() == starts
+        # One that fails later does not fail by its upgrade, and is not switched back.
+        org.lab.host("fleet2").run(["systemctl", "stop", "metis-admin"])
+        refused = _verb(org, "upgrade")
+        assert refused.returncode == 1
+        assert "nothing was switched; mend this first" in refused.stdout
+        assert _changed_schema(org)
+        org.verb("deploy")
+        assert set(_releases(org).values()) == {"sandbox2"}
 
 
 def test_a_rollback_goes_back_without_anybody_noticing(org: Organization) -> None:
     with Watch().watching() as watch:
+        _cut_off(org, "rollback", "sandbox", 3)
         done = _verb(org, "rollback")
     assert done.returncode == 0, done.stderr
     assert set(_releases(org).values()) == {"sandbox"}

@@ -44,6 +44,7 @@ class Hosts(Fleet):
         self.quorum = ""
         self.restored = ""
         self.since: dict[str, float] = {}
+        self.states: dict[str, str] = {}
         # What runs, where it is not what the record says.
         self.runs: dict[str, str] = {}
         self.down: set[str] = set()
@@ -54,6 +55,7 @@ class Hosts(Fleet):
             release = self._record().get(name, {}).get("release")
             version = self.runs.get(name, None if name.startswith("ice_via") else release)
             made = instance(name, version=version, since=self.since.get(name, 2000.0))
+            made["state"] = self.states.get(name, "running")
             if (name, version) in self.broken or name in self.down:
                 made |= {"healthy": False, "cause": "it is critical", "explained": "the journal"}
             found.append(made)
@@ -111,9 +113,14 @@ def incomplete() -> list[str]:
 
 @pytest.fixture
 def configure_loader_modules(
-    verb: Callable[..., Modules], hosts: Hosts, releases: dict[str, Any], incomplete: list[str]
+    verb: Callable[..., Modules],
+    hosts: Hosts,
+    asked: dict[str, Any],
+    releases: dict[str, Any],
+    incomplete: list[str],
 ) -> Modules:
     functions = {
+        "metis_orgs.read": create_autospec(metis_orgs.read, return_value=asked["metis"]["orgs"]),
         "metis_orgs.release": create_autospec(metis_orgs.release, side_effect=releases.get),
         "metis_orgs.complete_release": create_autospec(
             metis_orgs.complete_release, return_value=incomplete
@@ -327,6 +334,64 @@ def test_a_run_that_was_cut_off_goes_on_where_it_was(hosts: Hosts) -> None:
 
 
 @pytest.mark.usefixtures("deployed")
+@pytest.mark.parametrize("name", ["admin@h2", "carrier@h1", "data@h4:8701"])
+def test_what_came_through_its_gate_and_fails_later_is_not_switched_back(
+    hosts: Hosts, name: str
+) -> None:
+    assert _verb()[-1]["result"] is True
+    hosts.jobs.clear()
+    hosts.down.add(name)
+    for back in (False, True):
+        done = _verb(back)
+        assert len(done) == 2
+        assert problems(done[-1])[0] == f"{name}: the journal"
+        assert "nothing was switched; mend this first: metis.deploy" in done[-1]["comment"]
+    assert hosts.acted() == []
+    assert set(_record().values()) == {NEW}
+
+
+@pytest.mark.usefixtures("deployed")
+def test_what_a_deploy_brought_to_health_is_not_switched_back_either(hosts: Hosts) -> None:
+    cut_off = {"release": NEW, "previous": OLD, "undo": {"release": OLD}}
+    metis_deployed.keep("acme", dict.fromkeys(["admin@h2", "carrier@h1"], cut_off))
+    hosts.runs["carrier@h1"] = OLD
+    metis.guarded("guard")
+    assert metis.passing("passing")["result"] is True
+    assert "undo" not in metis_deployed.read("acme")["admin@h2"]
+    # This one does not run yet what it shall.
+    assert metis_deployed.read("acme")["carrier@h1"] == cut_off
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_server_that_runs_is_not_taken_away_where_another_is_gone(hosts: Hosts) -> None:
+    cut_off = {"release": NEW, "previous": OLD, "undo": {"release": OLD}}
+    metis_deployed.keep("acme", {"consul@h1": cut_off})
+    hosts.runs["consul@h1"] = OLD
+    hosts.down |= {"consul@h2", "carrier@h1"}
+    hosts.quorum = "consul_10.0.0.2 is failed"
+    done = _verb()
+    assert problems(done[-1])[0] == "consul@h1 was not touched: consul_10.0.0.2 is failed"
+    assert hosts.switched() == []
+    # One that does not run is missed already.
+    hosts.states["consul@h1"] = "down"
+    _verb()
+    assert hosts.switched()[0] == "consul@h1"
+
+
+@pytest.mark.usefixtures("deployed")
+def test_an_instance_is_not_gone_on_with_while_another_of_its_kind_is_down(hosts: Hosts) -> None:
+    cut_off = {"release": NEW, "previous": OLD, "undo": {"release": OLD}}
+    metis_deployed.keep("acme", {"data@h4:8700": cut_off})
+    hosts.runs["data@h4:8700"] = OLD
+    hosts.down |= {"data@h4:8701", "compute@h4:8800"}
+    done = _verb()
+    # What comes after data may not pass without it.
+    assert problems(done[-1])[0] == "data@h4:8701: the journal"
+    assert "compute@h4:8800" not in done[-1]["comment"]
+    assert hosts.acted() == []
+
+
+@pytest.mark.usefixtures("deployed")
 def test_what_a_run_that_was_cut_off_told_a_host_is_waited_for(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -371,6 +436,44 @@ def test_fighters_do_not_stay_without_the_agent_that_they_knew(hosts: Hosts) -> 
         ["metis-data@8701.service"],
         ["metis-compute@8800.service"],
     ]
+
+
+@pytest.mark.usefixtures("deployed")
+def test_one_that_does_not_come_back_is_the_last_that_is_started_again(hosts: Hosts) -> None:
+    hosts.broken.add(("carrier@h1", NEW))
+    hosts.since["consul@h1"] = 3000.0
+    reached = hosts.function.side_effect
+
+    def run(names: list[str], fun: str, kwarg: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if fun == "metis_unit.act":
+            hosts.down.add("data@h4:8700")
+        return reached(names, fun, kwarg, *args, **kwargs)
+
+    hosts.function.side_effect = run
+    words = _verb()[-1]["comment"]
+    assert "data@h4:8700: the journal" in words
+    assert "not started again: data@h4:8701, compute@h4:8800" in words
+    again = [kwarg["names"] for fun, _, kwarg in hosts.jobs if fun == "metis_unit.act"]
+    assert again == [["metis-data@8700.service"]]
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_question_without_an_answer_ends_the_roll_out_as_a_failed_gate_does(
+    hosts: Hosts,
+) -> None:
+    reached = hosts.function.side_effect
+
+    def run(names: list[str], fun: str, kwarg: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if fun == "metis_host.reach" and kwarg["to"] == "running":
+            hosts.leader = ""
+            hosts.since["consul@h1"] = 3000.0
+        return reached(names, fun, kwarg, *args, **kwargs)
+
+    hosts.function.side_effect = run
+    done = _verb()
+    assert problems(done[-1])[0].startswith("consul@h1 knows no leader")
+    assert "no further instance was switched" in done[-1]["comment"]
+    assert hosts.switched() == ["consul@h2"]
 
 
 @pytest.mark.usefixtures("deployed")
@@ -429,6 +532,58 @@ def test_a_rollback_goes_back_once(hosts: Hosts) -> None:
     assert set(_record().values()) == {OLD}
     done = _verb(back=True)
     assert "there is no release to go back to" in done[-1]["comment"]
+    assert len(hosts.switched()) == 8
+
+
+def _upgraded_before() -> None:
+    """The organization came to what it runs by an upgrade."""
+    oldest = {"release": OLD, "previous": "0.2.0"}
+    metis_deployed.keep("acme", dict.fromkeys(RELEASED, oldest))
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_rollback_of_half_an_upgrade_is_no_way_to_the_release_before(hosts: Hosts) -> None:
+    _upgraded_before()
+    hosts.broken.add(("admin@h2", NEW))
+    _verb()
+    assert _verb(back=True)[-1]["result"] is True
+    assert set(_record().values()) == {OLD}
+    hosts.jobs.clear()
+    assert "there is no release to go back to" in _verb(back=True)[-1]["comment"]
+    assert hosts.acted() == []
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_rollback_that_was_cut_off_goes_on_where_it_was(hosts: Hosts) -> None:
+    _upgraded_before()
+    _verb()
+    reached = hosts.function.side_effect
+    last = "compute@h4:8800"
+
+    def cut_off(names: list[str], fun: str, kwarg: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if fun == "metis_host.reach" and kwarg.get("only") == [last]:
+            raise KeyboardInterrupt
+        return reached(names, fun, kwarg, *args, **kwargs)
+
+    hosts.function.side_effect = cut_off
+    with pytest.raises(KeyboardInterrupt):
+        _verb(back=True)
+    # It is on record, and its host was not told.
+    hosts.runs[last] = NEW
+    assert _record()[last] == OLD
+
+    def run(names: list[str], fun: str, kwarg: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if fun == "metis_host.reach" and kwarg.get("only") == [last]:
+            hosts.runs.clear()
+        return reached(names, fun, kwarg, *args, **kwargs)
+
+    hosts.function.side_effect = run
+    hosts.jobs.clear()
+    done = _verb(back=True)
+    assert done[-1]["result"] is True, done[-1]["comment"]
+    assert hosts.switched() == [last]
+    assert set(_record().values()) == {OLD}
+    assert "there is no release to go back to" in _verb(back=True)[-1]["comment"]
 
 
 @pytest.mark.usefixtures("deployed")
@@ -532,6 +687,18 @@ def test_the_store_keeps_what_another_organization_needs(
     asked["metis"]["orgs"]["third"] = other
     assert "the master's store" not in _verb()[-1]["changes"]
     assert len(stored()) == 6
+
+
+@pytest.mark.usefixtures("deployed")
+def test_the_store_keeps_what_a_file_wants_that_was_edited_meanwhile(
+    stored: Callable[[], list[str]], asked: dict[str, Any]
+) -> None:
+    now = copy.deepcopy(asked["metis"]["orgs"])
+    now["other"] = copy.deepcopy(now["acme"])
+    now["other"]["topology"]["release"] = "0.1.0"
+    vars(metis_upgrade)["__salt__"]["metis_orgs.read"].return_value = now
+    assert _verb()[-1]["changes"]["the master's store"] == ["0.0.1", "0.2.0"]
+    assert "0.1.0" in stored()
 
 
 @pytest.mark.usefixtures("deployed")
