@@ -143,8 +143,9 @@ def read(path: str, say: Say) -> dict[str, Any]:
     say
         Called with a line for the operator.
 
-    Returns ``{"release", "artifacts", "there", "file"}``: what the release is called, what was
-    taken in, what was in the store already, and the release file that was written, or ``None``.
+    Returns ``{"release", "artifacts", "there", "pinned", "file"}``: what the release is called,
+    what was taken in, what was in the store already, the artifacts whose checksum only the bundle
+    knew, and the release file that was written, or ``None``.
 
     Raises ``CommandExecutionError`` where the bundle is damaged, or is not what this master knows
     of the release; nothing of it is in use then.
@@ -278,7 +279,13 @@ def _accept(name: str, texts: Data, files: Data, taken: dict[str, Path]) -> dict
         __salt__["metis_pins.put"](name, key, file, sha256, "a bundle")
     written = None if own is not None else _release_file(name, release)
     new = sorted(set(taken) - set(there))
-    return {"release": name, "artifacts": new, "there": there, "file": written}
+    return {
+        "release": name,
+        "artifacts": new,
+        "there": there,
+        "pinned": sorted(pins),
+        "file": written,
+    }
 
 
 def _sha(files: Data, stored: str) -> str:

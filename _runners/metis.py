@@ -3,6 +3,7 @@ What the operator asks the master for: what there is, and an organization file t
 """
 
 import functools
+import inspect
 import json
 import sys
 import time
@@ -28,6 +29,32 @@ def _age(since: float | None) -> str:
 def _shown(data: Any, retcode: int) -> dict[str, Any]:
     """What a runner returns so that salt-run shows it by our outputter and exits with a code."""
     return {"data": data, "outputter": "metis_table", "retcode": retcode}
+
+
+def _reported(function: Callable[..., str | dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """
+    A runner that shows a text, and what went wrong with the exit code 1. Salt itself answers
+    arguments that do not fit with a docstring, and the exit code 0; so it is to see none that it
+    could miss, and nothing of what is wrapped.
+    """
+    arguments = inspect.signature(function)
+
+    @functools.wraps(function)
+    def runner(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        given = {name: value for name, value in kwargs.items() if not name.startswith("__")}
+        try:
+            bound = arguments.bind(*args, **given)
+        except TypeError as err:
+            known = ", ".join(arguments.parameters)
+            return _shown(f"metis.{function.__name__}: {err}; its arguments are {known}", 1)
+        try:
+            done = function(*bound.args, **bound.kwargs)
+        except salt.exceptions.SaltException as err:
+            return _shown(str(err), 1)
+        return _shown(done, 0) if isinstance(done, str) else done
+
+    del vars(runner)["__wrapped__"]
+    return runner
 
 
 def _unknown(answer: dict[str, Any]) -> str:
@@ -84,15 +111,8 @@ def _rows(
     return rows
 
 
-def _unknown_arguments(given: dict[str, Any], known: str) -> str:
-    """
-    Salt itself answers what it does not know with a docstring, and the exit code 0.
-    """
-    names = sorted(name for name in given if not name.startswith("__"))
-    return f"{', '.join(names)}: no such argument; there is {known}" if names else ""
-
-
-def status(org: str | None = None, **kwargs: Any) -> dict[str, Any]:
+@_reported
+def status(org: str | None = None) -> dict[str, Any]:
     """
     Every instance of an organization as it is now, a row each.
 
@@ -109,15 +129,6 @@ def status(org: str | None = None, **kwargs: Any) -> dict[str, Any]:
 
         salt-run metis.status org=demo
     """
-    if error := _unknown_arguments(kwargs, "org"):
-        return _shown(error, 1)
-    try:
-        return _status(org)
-    except salt.exceptions.CommandExecutionError as err:
-        return _shown(str(err), 1)
-
-
-def _status(org: str | None) -> dict[str, Any]:
     orgs = __salt__["salt.cmd"]("metis_orgs.read")
     request = __salt__["salt.cmd"]("metis_verb.request", {"org": org}, orgs)
     if request["error"]:
@@ -134,7 +145,8 @@ def _status(org: str | None) -> dict[str, Any]:
     return _shown(rows, retcode)
 
 
-def ca(org: str | None = None, **kwargs: Any) -> dict[str, Any]:
+@_reported
+def ca(org: str | None = None) -> dict[str, Any]:
     """
     The certificate of an organization's own authority, PEM: what a browser or an Ice client has to
     trust, where the organization's servers have no certificate of the operator's own.
@@ -148,8 +160,6 @@ def ca(org: str | None = None, **kwargs: Any) -> dict[str, Any]:
 
         salt-run metis.ca org=demo
     """
-    if error := _unknown_arguments(kwargs, "org"):
-        return _shown(error, 1)
     orgs = __salt__["salt.cmd"]("metis_orgs.read")
     request = __salt__["salt.cmd"]("metis_verb.request", {"org": org}, orgs)
     if request["error"]:
@@ -165,7 +175,8 @@ def _took(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds:.1f} s"
 
 
-def runs(org: str | None = None, **kwargs: Any) -> dict[str, Any]:
+@_reported
+def runs(org: str | None = None) -> dict[str, Any]:
     """
     The verbs that were run, the newest first, a row each; at the most 50.
 
@@ -182,8 +193,6 @@ def runs(org: str | None = None, **kwargs: Any) -> dict[str, Any]:
 
         salt-run metis.runs org=demo
     """
-    if error := _unknown_arguments(kwargs, "org"):
-        return _shown(error, 1)
     cmd = __salt__["salt.cmd"]
     found = cmd("metis_journal.runs", None if org is None else str(org))
     if org is not None and not found:
@@ -206,7 +215,8 @@ def runs(org: str | None = None, **kwargs: Any) -> dict[str, Any]:
     return _shown(rows or "no verb was run yet", 0)
 
 
-def report(run: str | None = None, org: str | None = None, **kwargs: Any) -> dict[str, Any]:
+@_reported
+def report(run: str | None = None, org: str | None = None) -> dict[str, Any]:
     """
     A run of a verb: its phases, what hosts did in them, and what went wrong.
 
@@ -223,14 +233,9 @@ def report(run: str | None = None, org: str | None = None, **kwargs: Any) -> dic
 
         salt-run metis.report run=20261125-140455-3f2a
     """
-    if error := _unknown_arguments(kwargs, "run and org"):
-        return _shown(error, 1)
     cmd = __salt__["salt.cmd"]
     wanted = [None if name is None else str(name) for name in (run, org)]
-    try:
-        entries = cmd("metis_journal.read", *wanted)
-    except salt.exceptions.CommandExecutionError as err:
-        return _shown(str(err), 1)
+    entries = cmd("metis_journal.read", *wanted)
     if __opts__.get("output") in ("json", "yaml"):
         return _shown(entries, 0)
     return _shown("\n".join(_reported_lines(cmd("metis_journal.summary", entries), entries)), 0)
@@ -274,7 +279,8 @@ def _reported_lines(known: dict[str, Any], entries: list[dict[str, Any]]) -> lis
     return lines
 
 
-def unlock(org: str | None = None, run: str | None = None, **kwargs: Any) -> dict[str, Any]:
+@_reported
+def unlock(org: str | None = None, run: str | None = None) -> dict[str, Any]:
     """
     Let the next verb begin although one has the organization's lock.
 
@@ -293,8 +299,6 @@ def unlock(org: str | None = None, run: str | None = None, **kwargs: Any) -> dic
 
         salt-run metis.unlock org=demo run=20261125-140455-3f2a
     """
-    if error := _unknown_arguments(kwargs, "org and run"):
-        return _shown(error, 1)
     cmd = __salt__["salt.cmd"]
     request = cmd("metis_verb.request", {"org": org}, cmd("metis_orgs.read"))
     # An organization whose file is broken may have its lock all the same.
@@ -311,9 +315,8 @@ def unlock(org: str | None = None, run: str | None = None, **kwargs: Any) -> dic
     return _shown(f"the lock of {whose} is let go of; end that process: kill {holder['pid']}", 0)
 
 
-def import_inventory(
-    path: str, org: str | None = None, to: str | None = None, **kwargs: Any
-) -> dict[str, Any]:
+@_reported
+def import_inventory(path: str, org: str | None = None, to: str | None = None) -> dict[str, Any]:
     """
     Make an organization file from an inventory of the Ansible scripts.
 
@@ -334,8 +337,6 @@ def import_inventory(
 
         salt-run metis.import_inventory /srv/inventory.ini org=acme
     """
-    if error := _unknown_arguments(kwargs, "path, org and to"):
-        return _shown(error, 1)
     try:
         return _import(
             str(path), None if org is None else str(org), None if to is None else str(to)
@@ -388,19 +389,6 @@ def _release(name: Any) -> dict[str, Any]:
             f"releases/{name}.yaml is wrong: {'; '.join(faults)}"
         )
     return found
-
-
-def _reported(function: Callable[..., str]) -> Callable[..., dict[str, Any]]:
-    """A runner that shows a text, and what went wrong with the exit code 1."""
-
-    @functools.wraps(function)
-    def runner(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        try:
-            return _shown(function(*args, **kwargs), 0)
-        except salt.exceptions.SaltException as err:
-            return _shown(str(err), 1)
-
-    return runner
 
 
 @_reported
@@ -489,11 +477,14 @@ def unbundle(path: str) -> str:
     done = __salt__["salt.cmd"]("metis_bundle.read", str(path), _tell)
     there = f", {len(done['there'])} were there" if done["there"] else ""
     lines = [f"release {done['release']}: {len(done['artifacts'])} artifacts taken in{there}"]
+    if done["pinned"]:
+        lines.append(f"pinned as the bundle says, as nobody did here: {', '.join(done['pinned'])}")
     if done["file"]:
         lines.append(f"its release file is {done['file']}")
     return "\n".join(lines)
 
 
+@_reported
 def verify(release: str) -> dict[str, Any]:
     """
     Look at every byte of a release in the master's store.
@@ -511,10 +502,7 @@ def verify(release: str) -> dict[str, Any]:
         salt-run metis.verify release=0.3.0
     """
     cmd = __salt__["salt.cmd"]
-    try:
-        artifacts = cmd("metis_release.all_of", _release(release))
-    except salt.exceptions.SaltException as err:
-        return _shown(str(err), 1)
+    artifacts = cmd("metis_release.all_of", _release(release))
     found = cmd("metis_store.look", artifacts, whole=True)
     rows = [
         {"artifact": name, "file": artifacts[name]["stored"], "is": how}

@@ -103,7 +103,9 @@ def test_a_master_that_knows_the_release_pins_what_it_did_not_know(
     elsewhere: Path, store: Store, releases: Path, made: dict[str, Any]
 ) -> None:
     (releases / "0.3.0.yaml").write_text(yaml.safe_dump(made))
-    assert metis_bundle.read(str(elsewhere), store.say)["file"] is None
+    done = metis_bundle.read(str(elsewhere), store.say)
+    assert done["file"] is None
+    assert "carrier" in done["pinned"]
     assert yaml.safe_load((releases / "0.3.0.yaml").read_text()) == made
     pinned = metis_pins.of("0.3.0")["carrier"]
     assert (pinned["sha256"], pinned["from"]) == (digest(_body("carrier")), "a bundle")

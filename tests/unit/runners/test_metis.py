@@ -276,13 +276,6 @@ def test_the_authority_of_an_organization(acme: None) -> None:
     assert metis.ca("other")["retcode"] == 1
 
 
-def test_an_argument_that_is_not_known_is_no_success(acme: None) -> None:
-    for runner in (metis.status, metis.ca):
-        shown = runner("acme", orgs="acme", roles="data", __pub_user="root")
-        assert shown["data"] == "orgs, roles: no such argument; there is org"
-        assert shown["retcode"] == 1
-
-
 def test_what_is_deployed_and_not_wanted_has_a_row(
     acme: None, known: dict[str, Any], answers: dict[str, Answer]
 ) -> None:

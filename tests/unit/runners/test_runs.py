@@ -22,6 +22,7 @@ from _modules import (
 )
 from _output import metis_table
 from _runners import metis
+from salt.minion import load_args_and_kwargs
 from tests.unit import orgs
 from tests.unit.states.fleet import State, gone
 
@@ -169,8 +170,32 @@ def test_an_organization_that_is_not_there_has_no_lock() -> None:
     assert "there is no organization amce" in shown["data"]
 
 
-@pytest.mark.parametrize("runner", [metis.runs, metis.report, metis.unlock])
-def test_an_unknown_argument_is_named(runner: Callable[..., dict[str, Any]]) -> None:
-    shown = runner(organisation="acme")
+@pytest.mark.parametrize(
+    "runner",
+    [
+        metis.status,
+        metis.ca,
+        metis.runs,
+        metis.report,
+        metis.unlock,
+        metis.import_inventory,
+        metis.pin,
+        metis.bundle,
+        metis.unbundle,
+        metis.verify,
+        metis.inspect_backup,
+        metis.unpack_backup,
+    ],
+)
+def test_an_argument_that_does_not_fit_is_an_error(runner: Callable[..., dict[str, Any]]) -> None:
+    # As Salt does, by what it takes the arguments to be.
+    _, given = load_args_and_kwargs(runner, ["organisation=acme"])
+    shown = runner(**given)
     assert shown["retcode"] == 1
-    assert "organisation: no such argument" in shown["data"]
+    assert f"metis.{runner.__name__}: " in shown["data"]
+    assert "'organisation'" in shown["data"] or "missing a required argument" in shown["data"]
+    assert "; its arguments are " in shown["data"]
+
+
+def test_what_salt_adds_is_no_argument() -> None:
+    assert metis.runs(__pub_user="root")["retcode"] == 0
