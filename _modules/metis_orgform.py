@@ -197,27 +197,9 @@ if HAS_PYDANTIC:
 
     def _ciphers(value: Any) -> str:
         text = value if isinstance(value, str) else ""
-        advice = f"write one such as {_CIPHERS}"
-        # nginx reads it as one word; OpenSSL would take other separators, and levels with @.
-        if not re.fullmatch(r"[A-Za-z0-9!+_:-]+", text):
-            raise _wrong("must be ciphers in OpenSSL's form, with : between them", advice)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        try:
-            context.set_ciphers(text)
-        except ssl.SSLError as err:
-            raise _wrong("selects no cipher of OpenSSL", advice) from err
-        weak = [c["name"] for c in context.get_ciphers() if _is_weak(c)]
-        if weak:
-            raise _wrong(f"selects weak ciphers: {', '.join(weak)}", advice)
+        if problem := ciphers_problem(text):
+            raise _wrong(problem, f"write one such as {_CIPHERS}")
         return text
-
-    def _is_weak(cipher: Any) -> bool:
-        # A key exchange by RSA has no forward secrecy: who gets the key reads what was recorded.
-        return (
-            cipher["strength_bits"] < _CIPHER_BITS
-            or cipher["auth"] == "auth-null"
-            or cipher["kea"] not in ("kx-ecdhe", "kx-dhe", "kx-any")
-        )
 
     def _server_name(value: Any) -> str:
         text = value if isinstance(value, str) else ""
@@ -538,6 +520,38 @@ def checked(section: str, given: Any) -> dict[str, Any]:
             problem, fix = _FORMS[error["ctx"]["pattern"]]
             error |= {"type": "metis", "ctx": {"problem": problem, "fix": fix}}
     return {"form": None, "errors": errors}
+
+
+def ciphers_problem(text: str) -> str:
+    """
+    What is wrong with the ciphers of a server, or ``""``.
+
+    text
+        As OpenSSL and nginx's ``ssl_ciphers`` have them.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_orgform.ciphers_problem AES256-SHA
+    """
+    # nginx reads it as one word; OpenSSL would take other separators, and levels with @.
+    if not re.fullmatch(r"[A-Za-z0-9!+_:-]+", text):
+        return "must be ciphers in OpenSSL's form, with : between them"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.set_ciphers(text)
+    except ssl.SSLError:
+        return "selects no cipher of OpenSSL"
+    weak = [
+        cipher["name"]
+        for cipher in context.get_ciphers()
+        # A key exchange by RSA has no forward secrecy: who gets the key reads what was recorded.
+        if cipher["strength_bits"] < _CIPHER_BITS
+        or cipher["auth"] == "auth-null"
+        or cipher["kea"] not in ("kx-ecdhe", "kx-dhe", "kx-any")
+    ]
+    return f"selects weak ciphers: {', '.join(weak)}" if weak else ""
 
 
 def settings(section: str, location: list[str | int]) -> list[str]:

@@ -54,7 +54,6 @@ _OLDER = {
 _FLAGS = dict.fromkeys(("true", "yes", "on", "y", "1"), True) | dict.fromkeys(
     ("false", "no", "off", "n", "0"), False
 )
-_WEAK_CIPHER = re.compile(r"3DES|DES-CBC|RC4|RC2|MD5|NULL|EXP|IDEA|SEED|ADH|AECDH|LOW|MEDIUM", re.I)
 
 _SSH = (
     "not carried over: Salt's minions call the master and are known by their keys, so no host "
@@ -203,15 +202,22 @@ class _Variables:
         }
         on = self.given.get("enable_tls")
         for name, variable in found.items():
-            weak = [word for word in variable["read"] if _is_weak(variable["kind"], word)]
+            weak = _weak(variable["kind"], variable["read"])
             kept = [word for word in variable["read"] if word not in weak]
             if weak:
                 which = ", ".join(weak)
-                why = f"not carried over: {which} {'is' if len(weak) == 1 else 'are'} too weak"
+                many = "is" if len(weak) == 1 else "are"
+                why = f"not carried over: {which} {many} too weak, or unknown"
                 self.note([variable["line"]], name, why)
-            if on and on["read"] and any(word[0] not in "!-" for word in kept):
-                value = ":".join(kept) if variable["kind"] == "ciphers" else kept
-                self.given[name] = variable | {"read": value}
+            if not kept or not on or not on["read"]:
+                continue
+            if variable["kind"] == "protocols":
+                self.given[name] = variable | {"read": kept}
+            # Of words that are good each by itself, others may leave none.
+            elif problem := __salt__["metis_orgform.ciphers_problem"](":".join(kept)):
+                self.note([variable["line"]], name, f"not carried over: it {problem}")
+            else:
+                self.given[name] = variable | {"read": ":".join(kept)}
         if on and on["read"]:
             why = "carried over without the certificate, which an inventory does not hold"
             self.note([on["line"]], "enable_tls", why)
@@ -222,11 +228,17 @@ class _Variables:
             self.note([v["line"] for v in found.values()], ", ".join(found), why)
 
 
-def _is_weak(kind: str, word: str) -> bool:
+def _weak(kind: str, words: list[str]) -> list[str]:
     if kind == "protocols":
-        return word not in ("TLSv1.2", "TLSv1.3")
-    # With ! or - before it, it is what shall not be used.
-    return word[0] not in "!-" and bool(_WEAK_CIPHER.search(word))
+        return [word for word in words if word not in ("TLSv1.2", "TLSv1.3")]
+    # A word with !, - or + before it selects none, and what is excluded may make HIGH a good one.
+    never = [word for word in words if word[0] == "!"]
+    return [
+        word
+        for word in words
+        if word[0] not in "!-+"
+        and __salt__["metis_orgform.ciphers_problem"](":".join([word, *never]))
+    ]
 
 
 def read(
