@@ -94,6 +94,7 @@ class _Reader:
         self.variables: list[dict[str, Any]] = []
         self.comments: dict[int, str] = {}
         self.top: list[int] = []
+        self.unfilled: list[dict[str, Any]] = []
         self.faults: list[Said] = []
         self.notes: list[Said] = []
         self._group, self._kind, self._number = "ungrouped", "hosts", 0
@@ -145,7 +146,7 @@ class _Reader:
     def _host(self, held: str, comments: dict[str, list[int]]) -> None:
         place = f"[{self._group}]"
         if held.startswith("${"):
-            self._fault(place, "has a host that is not filled in: write its address")
+            self.unfilled.append({"line": self._number, "group": self._group})
             return
         try:
             words = shlex.split(held)
@@ -238,7 +239,8 @@ def read(text: str) -> dict[str, Any]:
     ``variables`` and ``comments``. ``variables``: in the order of the file, each with ``name``,
     ``value`` without quotes, whether it was ``quoted``, ``line``, ``group``, ``host`` (or ``None``)
     and the comments ``above`` and ``behind``. ``comments``: line to text; elsewhere a comment is
-    its line. ``top``: the comments at the top. ``notes`` and ``faults``: as ``said`` makes them.
+    its line. ``top``: the comments at the top. ``unfilled``: ``line`` and ``group`` of each host
+    that is a ``${...}`` still. ``notes`` and ``faults``: as ``said`` makes them.
 
     CLI Example:
 
@@ -273,4 +275,4 @@ def read(text: str) -> dict[str, Any]:
 
 def _nothing(faults: list[Said]) -> dict[str, Any]:
     empty: dict[str, Any] = {"groups": {}, "hosts": {}, "variables": [], "comments": {}, "top": []}
-    return empty | {"notes": [], "faults": faults}
+    return empty | {"unfilled": [], "notes": [], "faults": faults}

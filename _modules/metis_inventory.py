@@ -142,7 +142,25 @@ class _Import:
 
     # Who runs what
 
+    def _off(self, roles: list[str]) -> str:
+        """In words that roles are switched off; nothing where one is on, or there is none."""
+        on = [r for r in roles if self.given.get(f"enable_deploy_{r}", {"read": True})["read"]]
+        if on or not roles:
+            return ""
+        return f"{' and '.join(roles)} {'is' if len(roles) == 1 else 'are'} switched off"
+
+    def _tell_unfilled(self) -> None:
+        down = {name: group["children"] for name, group in self.ini["groups"].items()}
+        for host in self.ini["unfilled"]:
+            group, what = host["group"], "has a host that is not filled in"
+            roles = [r for r, own in _GROUPS.items() if group in {*own, *_reach(own, down)}]
+            if off := self._off(roles):
+                self.note([host["line"]], f"[{group}]", f"{what}, and {off}")
+            else:
+                self.fault([host["line"]], f"[{group}]", f"{what}: write its address")
+
     def take_machines(self) -> None:
+        self._tell_unfilled()
         addresses = {}
         for role in ROLES:
             for index, host in enumerate(self._members[role]):
@@ -179,13 +197,18 @@ class _Import:
         try:
             return str(ipaddress.IPv4Address(value))
         except ValueError:
+            what = f"{variable} of {host}" if variable else host
+            off = self._off([r for r in ROLES if host in self._members[r]])
+            if value.startswith("${") and off:
+                self.note([found["line"]], what, f"is not filled in, and {off}")
+                return ""
             if value.startswith("${"):
                 why = "is not filled in: write the host's address"
             elif variable:
                 why = "is no IPv4 address, which every host needs here"
             else:
                 why = "is no IPv4 address: write it behind the name, as ansible_host=10.0.0.5"
-            self.fault([found["line"]], f"{variable} of {host}" if variable else host, why)
+            self.fault([found["line"]], what, why)
             return ""
 
     def _name(self) -> None:

@@ -508,6 +508,34 @@ def test_what_a_role_lacks_that_is_switched_off_is_no_fault() -> None:
     assert "ice_via is switched off" in note
 
 
+@pytest.mark.parametrize(
+    ("lines", "what"),
+    [
+        (["[data]", "${IP} ansible_ssh_user=a"], "[data]"),
+        (["[data:children]", "racks", "[racks]", "${IP}"], "[racks]"),
+        (["[data]", "acme4 ansible_host=${IP}"], "ansible_host of acme4"),
+    ],
+)
+def test_a_host_that_is_not_filled_in_is_no_fault_where_its_role_is_switched_off(
+    lines: list[str], what: str
+) -> None:
+    text = _least("enable_deploy_data = False", *lines)
+    file = _file(text)
+    assert (set(file["hosts"]), file["data"]) == ({"node-10-0-0-1"}, {"enabled": False})
+    (note,) = _notes(text, what)
+    assert note.startswith(f"[{_line(text, lines[-1])}] ")
+    assert "not filled in, and data is switched off" in note
+    assert "not filled in: write" in _only_fault(text.replace("[data", "[compute"))
+
+
+def test_a_host_that_is_not_filled_in_is_a_fault_where_one_of_its_roles_is_on() -> None:
+    lines = ["[data:children]", "racks", "[compute:children]", "racks", "[racks]", "${IP}"]
+    assert "[racks] has a host" in _only_fault(_least("enable_deploy_data = False", *lines))
+    off = _least("enable_deploy_data = False", "enable_deploy_compute = False", *lines)
+    (note,) = _notes(off, "[racks]")
+    assert "data and compute are switched off" in note
+
+
 def test_an_unknown_variable_is_told_with_the_nearest() -> None:
     text = _least("carrier_rcp_port = 1", "frobnicate = 2")
     (near,) = _notes(text, "carrier_rcp_port")
