@@ -40,11 +40,18 @@ FORBIDDEN_DIRECTORIES = {
         ("/etc/mysql /var/lib/mysql /var/log/mysql", "is MariaDB's"),
         ("/etc/nginx /var/lib/nginx /var/log/nginx", "is nginx's"),
         ("/var/lib/metis-ownership", "says what is the organization's"),
+        ("/var/lib/metis-store", "is the master's store"),
         ("/etc/salt /var/cache/salt /var/log/salt", "is Salt's"),
         ("/etc/systemd /usr/lib/systemd /usr/local/lib/systemd /var/lib/systemd", "is systemd's"),
+        ("/etc/apt /etc/dpkg /var/lib/apt /var/lib/dpkg", "says what is installed"),
+        ("/bin /sbin /usr/bin /usr/sbin /usr/local/bin /usr/local/sbin", "is for commands"),
+        ("/lib /lib32 /lib64 /libx32", "is for the system's libraries"),
+        ("/var/cache", "may be emptied at any time"),
     )
     for folder in folders.split()
 }
+# What programs write cannot lie in these either, though programs and configuration can.
+UNWRITTEN_DIRECTORIES = {"/etc": "is for settings", "/usr": "is for programs"}
 
 
 def _fault(place: str, problem: str, fix: str, value: Any = None) -> Fault:
@@ -158,7 +165,7 @@ def _path_faults(org: dict[str, Any], at_fault: list[str]) -> list[Fault]:
     paths = {name: path for name, path in org["paths"].items() if f"paths.{name}" not in at_fault}
     for number, (name, path) in enumerate(paths.items()):
         place, fix = f"paths.{name}", f"name a folder for this alone, such as /srv/metis/{name}"
-        if why := _unfit(path):
+        if why := _unfit(path, written=name in ("data", "logs")):
             faults.append(_fault(place, why, fix, path))
         for other, before in list(paths.items())[:number]:
             if path == before:
@@ -173,13 +180,14 @@ def _path_faults(org: dict[str, Any], at_fault: list[str]) -> list[Fault]:
     return faults
 
 
-def _unfit(path: str) -> str:
-    """Why nothing of ours can be in a folder, or ``""``."""
+def _unfit(path: str, written: bool) -> str:
+    """Why nothing of ours, or nothing that programs write, can be in a folder, or ``""``."""
     if path in SYSTEM_DIRECTORIES:
         return "is a folder of the system"
+    forbidden = FORBIDDEN_DIRECTORIES | (UNWRITTEN_DIRECTORIES if written else {})
     why = [
         f"lies in {folder}, which {reason}"
-        for folder, reason in FORBIDDEN_DIRECTORIES.items()
+        for folder, reason in forbidden.items()
         if _within(path, folder)
     ]
     return why[0] if why else ""
@@ -206,7 +214,11 @@ def _data_faults(org: dict[str, Any], found: list[dict[str, Any]]) -> list[Fault
             for other, path in others.items()
             if path == directory or _within(path, directory) or _within(directory, path)
         ]
-        if why := _unfit(own) or "; ".join(clashing):
+        # Roles have their own folders in it, and it has another owner.
+        data = org["paths"]["data"]
+        if _within(data, own):
+            clashing.append("is paths.data too" if data == own else f"holds paths.data, {data}")
+        if why := _unfit(own, written=True) or "; ".join(clashing):
             faults.append(_fault(place, why, fix, own))
     return faults
 

@@ -168,6 +168,11 @@ def test_an_address_that_is_at_fault_itself_is_nobody_s() -> None:
         ({"data": "/var/lib/mysql"}, "paths.data", "lies in /var/lib/mysql, which is MariaDB's"),
         ({"data": "/opt/metis"}, "paths.data", "is paths.programs too"),
         ({"logs": "/var/lib/metis/logs"}, "paths.logs", "lies in paths.data, which is /var"),
+        ({"data": "/usr/metis"}, "paths.data", "lies in /usr, which is for programs"),
+        ({"logs": "/etc/passwd"}, "paths.logs", "lies in /etc, which is for settings"),
+        ({"programs": "/usr/bin/x"}, "paths.programs", "lies in /usr/bin, which is for commands"),
+        ({"configuration": "/etc/apt"}, "paths.configuration", "lies in /etc/apt, which says"),
+        ({"data": "/var/lib/metis-store/a"}, "paths.data", "which is the master's store"),
         ({"logs": "/srv", "data": "/srv/a"}, "paths.logs", "is a folder of the system"),
         ({"logs": "/srv/a", "data": "/srv/a/b"}, "paths.logs", "holds paths.data, which is /srv"),
     ],
@@ -186,6 +191,7 @@ def test_each_kind_of_file_has_a_folder_of_its_own(
     [
         {"data": "/srv/metis", "logs": "/srv/metis-logs"},
         {"programs": "/usr/lib/metis", "data": "/data", "logs": "/var/log/a/b"},
+        {"configuration": "/usr/local/etc/metis", "data": "/var/lib/metis-stores"},
         {"data": "/tmpfs", "logs": "/homes/metis"},
     ],
 )
@@ -206,6 +212,11 @@ def test_a_folder_that_is_at_fault_itself_clashes_with_none() -> None:
         ("/home/x", "lies in /home"),
         ("/opt/metis", "is not apart from paths.programs"),
         ("/opt", "is a folder of the system"),
+        ("/etc/passwd", "lies in /etc, which is for settings"),
+        ("/usr/x", "lies in /usr, which is for programs"),
+        ("/lib64/x", "lies in /lib64"),
+        ("/var/lib/dpkg", "lies in /var/lib/dpkg, which says what is installed"),
+        ("/var/cache/metis", "lies in /var/cache, which may be emptied"),
         ("/var/lib/metis/consul", "is not apart from the data of hosts.h1.roles[0]"),
         ("/var/lib/metis/consul/x", "is not apart from the data of hosts.h1.roles[0]"),
     ],
@@ -215,6 +226,20 @@ def test_a_folder_for_data_is_for_it_alone(own: str, problem: str) -> None:
     fault = _only_fault(orgs.org_file(carrier=carrier))
     assert fault["place"] == "hosts.h1.roles[1] (data_directory)"
     assert fault["problem"].startswith(problem)
+
+
+@pytest.mark.parametrize("role", ["carrier", "data"])
+@pytest.mark.parametrize("own", ["/srv/metis/data", "/srv/metis"])
+def test_a_folder_for_data_is_not_the_one_that_roles_have_theirs_in(role: str, own: str) -> None:
+    file = orgs.org_file(paths={"data": "/srv/metis/data"})
+    # Nobody else on its host has data there.
+    file["hosts"]["h5"] = {"address": "10.0.0.5", "roles": [{role: {"data_directory": own}}]}
+    file["hosts"]["h1"]["roles"] = ["consul"] if role == "carrier" else ["consul", "carrier"]
+    fault = _only_fault(file)
+    assert fault["place"] == "hosts.h5.roles[0] (data_directory)"
+    assert fault["problem"] in ("is paths.data too", "holds paths.data, /srv/metis/data")
+    file["hosts"]["h5"]["roles"] = [{role: {"data_directory": "/srv/metis/data/disk2"}}]
+    assert _faults(file) == []
 
 
 def test_a_public_port_is_that_of_one_host() -> None:
