@@ -168,6 +168,26 @@ def folders() -> list[str]:
         raise salt.exceptions.CommandExecutionError(f"{FOLDER}: {err.strerror}") from err
 
 
+def drop_account(name: str, host: str = "127.0.0.1") -> None:
+    """
+    Have an account be gone, with its rights.
+
+    name
+        The account.
+    host
+        From where it may log in.
+
+    Raises ``CommandExecutionError`` where the server cannot be asked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo2 metis_mysql.drop_account metis_admin
+    """
+    ask(["--execute", f"DROP USER IF EXISTS '{name}'@'{host}'"])
+
+
 def accounts(host: str = "127.0.0.1") -> list[str]:
     """
     Who may log in from a host; nobody where there is no server.

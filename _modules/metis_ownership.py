@@ -216,6 +216,46 @@ def known(view: View) -> list[Claim]:
     return claims
 
 
+def former_accounts(view: View) -> list[str]:
+    """
+    The accounts of MariaDB that are the organization's, and that its view has no more.
+
+    view
+        The host's view.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo2 metis_ownership.former_accounts '{...}'
+    """
+    return [claim["name"] for claim in _former_accounts(known(view), view)]
+
+
+def forget_former_accounts(view: View) -> None:
+    """
+    Take the mark from these accounts, which have gone.
+
+    view
+        The host's view.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo2 metis_ownership.forget_former_accounts '{...}'
+    """
+    claims = known(view)
+    former = _former_accounts(claims, view)
+    keep(view, [claim for claim in claims if claim not in former])
+
+
+def _former_accounts(claims: list[Claim], view: View) -> list[Claim]:
+    wanted = [one["name"] for one in __salt__["metis_claims.of"](view) if one["kind"] == "account"]
+    ours = [one for one in claims if one["kind"] == "account" and one["before"] == "absent"]
+    return [one for one in ours if one["name"] not in wanted]
+
+
 def keep(view: View, claims: list[Claim]) -> None:
     """
     Have these claims be all that there are; without one, the mark is gone.

@@ -30,6 +30,32 @@ def marked(name: str) -> State:
     return ret | {"result": None if __opts__["test"] else True, "comment": f"{len(news)} {word}"}
 
 
+def former_accounts_absent(name: str) -> State:
+    """
+    An account of MariaDB that carries the mark, and that this host's view has no more, is gone, and
+    its mark too.
+
+    name
+        What the state is called.
+    """
+    ret: State = {"name": name, "result": True, "changes": {}, "comment": "there is none"}
+    view = __pillar__["metis"]
+    try:
+        former = __salt__["metis_ownership.former_accounts"](view)
+        if not former:
+            return ret
+        word = "would be gone" if __opts__["test"] else "gone"
+        ret |= {"comment": f"{', '.join(former)} {word}"}
+        if not __opts__["test"]:
+            for account in former:
+                __salt__["metis_mysql.drop_account"](account)
+            __salt__["metis_ownership.forget_former_accounts"](view)
+    except salt.exceptions.CommandExecutionError as err:
+        return ret | {"result": False, "comment": str(err)}
+    ret["changes"] = {account: {"old": "there", "new": None} for account in former}
+    return ret | {"result": None if __opts__["test"] else True}
+
+
 def released(name: str, leaving: dict[str, Any]) -> State:
     """
     What has gone carries no mark, and no empty folder of the organization's is left. Where

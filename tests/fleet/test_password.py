@@ -1,15 +1,21 @@
-"""The password of admin's account in MariaDB."""
+"""The password of admin's account in MariaDB, and the account."""
 
 from tests.fleet.organization import Organization
 
 
-def test_a_new_password_is_an_edit_and_a_deploy(org: Organization) -> None:
+def test_a_new_password_and_a_new_account_are_an_edit_and_a_deploy(org: Organization) -> None:
     host = org.lab.host("fleet2")
     new = "violet-Anvil-93-quartz"
 
+    def asked(statement: str) -> str:
+        mysql = ["mysql", "--batch", "--skip-column-names", "--execute", statement]
+        return host.run(mysql).stdout
+
     def denied() -> str:
-        ask = "SHOW GLOBAL STATUS LIKE 'Access_denied_errors'"
-        return host.run(["mysql", "--batch", "--skip-column-names", "--execute", ask]).stdout
+        return asked("SHOW GLOBAL STATUS LIKE 'Access_denied_errors'")
+
+    def accounts() -> list[str]:
+        return asked("SELECT User FROM mysql.user WHERE Host = '127.0.0.1'").split()
 
     def login(password: str) -> int:
         # By a file: a password on a command line is everybody's.
@@ -35,7 +41,17 @@ def test_a_new_password_is_an_edit_and_a_deploy(org: Organization) -> None:
         assert {**starts["fleet2"], **after["fleet2"]} == starts["fleet2"]
         assert after["fleet1"] == starts["fleet1"]
         assert login(new) == 0
+    with org.edited(("admin: {", "admin: {mysql_user: fleet_console, ")):
+        org.verb("deploy")
+        assert denied() == before
+        assert accounts() == ["fleet_console"]
+        assert org.status()["admin@fleet2"]["health"] == "healthy"
+        assert org.changes("deploy") == {}
+        # Of metis_admin, which is not known any more.
+        assert login(new) == 1
+    before = denied()
     org.verb("deploy")
+    assert accounts() == ["metis_admin"]
     assert denied() == before
     assert login(new) == 1
     assert org.changes("deploy") == {}

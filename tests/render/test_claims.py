@@ -107,6 +107,20 @@ def _waits(chunk: Data, chunks: list[Data], seen: set[str]) -> bool:
 
 
 @each_place
+@pytest.mark.parametrize("target", ["running", "highstate"])
+def test_accounts_that_admin_had_go_when_it_runs_with_its_own(
+    matrix: Matrix, organization: str, host: str, target: str
+) -> None:
+    chunks = matrix.chunks(organization, host, target)
+    going = [n for n, chunk in enumerate(chunks) if chunk["fun"] == "former_accounts_absent"]
+    runs = [n for n, chunk in enumerate(chunks) if chunk["__id__"] == "admin runs"]
+    assert len(going) == len(runs)
+    assert going >= runs
+    for number in going:
+        assert {"metis_unit": "admin runs"} in chunks[number]["require"]
+
+
+@each_place
 def test_whatever_is_claimed_goes(matrix: Matrix, organization: str, host: str) -> None:
     claims = matrix.host(organization, host).claims()
     chunks = matrix.chunks(organization, host, "absent")

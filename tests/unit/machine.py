@@ -167,6 +167,9 @@ class Machine:
             raise CommandExecutionError(self.silent)
         if words[0] == "--database":
             return "\n".join(self.joined)
+        if dropped := re.fullmatch(r"DROP USER IF EXISTS '(\w+)'@'127\.0\.0\.1'", words[1]):
+            self.accounts = [name for name in self.accounts if name != dropped[1]]
+            return ""
         return "\n".join(f"127.0.0.1\t{name}" for name in self.accounts)
 
     def functions(self) -> dict[str, Callable[..., Any]]:

@@ -86,6 +86,12 @@ admin runs:
       - file: The configuration of admin is written
       - file: The unit of admin is written
 
+# No sooner: until then, admin logs in with the one that it had.
+The database accounts that admin had before are gone:
+  metis_ownership.former_accounts_absent:
+    - require:
+      - metis_unit: admin runs
+
 nginx runs:
   metis_unit.running:
     - name: nginx.service

@@ -125,6 +125,15 @@ def test_accounts_are_those_of_a_host(
         metis_mysql.accounts()
 
 
+def test_an_account_is_dropped_where_it_is_there(server: Server) -> None:
+    metis_mysql.drop_account("acme_console")
+    (argv,) = server.argv
+    assert argv[-1] == "DROP USER IF EXISTS 'acme_console'@'127.0.0.1'"
+    server.fails = "DROP USER"
+    with pytest.raises(CommandExecutionError, match="MariaDB cannot be asked"):
+        metis_mysql.drop_account("acme_console")
+
+
 def test_a_stopped_server_keeps_a_database_on_its_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
