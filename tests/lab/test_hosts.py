@@ -17,6 +17,14 @@ from tests.lab.venv import REPOSITORY
 
 NAME = "spare"
 ONE = "metis:\n  hosts:\n    one: {address: 10.77.0.11, roles: [data]}\n"
+CONSUL = """\
+metis:
+  release: sandbox
+  hosts:
+    alone: {address: 10.77.0.14, roles: [consul]}
+  carrier: {enabled: false}
+  admin: {enabled: false}
+"""
 TWO = ONE + "    two: {address: 10.77.0.12}\n"
 
 
@@ -168,6 +176,31 @@ def test_the_command_line_looks_into_hosts(lab: Lab) -> None:
     unknown = command("shell", "--name", NAME, "four")
     assert unknown.returncode == 1
     assert unknown.stderr.startswith("lab: there is no host four")
+
+
+def test_a_demo_deploys_and_shows_it_and_changes_nothing_when_it_is_run_again(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "shown.sls"
+    file.write_text(CONSUL)
+    argv = [str(REPOSITORY / "lab"), "demo", "--name", "shown", "--org", str(file)]
+
+    def demo() -> str:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=180)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Failed:    0" in done.stdout
+        rows = done.stdout.partition("INSTANCE ")[2].splitlines()
+        assert [row.split()[0] for row in rows if "healthy" in row] == ["consul@alone"]
+        assert "\n  ./lab shell --name shown alone\n" in done.stdout
+        return done.stdout
+
+    lab = Lab("shown", file)
+    lab.down()
+    try:
+        assert "(changed=" in demo()
+        assert "(changed=" not in demo()
+    finally:
+        lab.down()
 
 
 def test_a_lab_that_was_interrupted_is_made_anew(lab: Lab) -> None:

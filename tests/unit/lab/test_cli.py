@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from tests.lab import cli, network, record, teardown
+from tests.lab import arguments, cli, fleet, network, record, teardown
+from tests.lab.host import Host
 from tests.lab.progress import Progress
 
 
@@ -31,6 +33,43 @@ def test_tests_begin_without_the_hosts_of_a_run_that_was_cut_off(
     monkeypatch.setattr(network, "make", lambda lab: did.append("make"))
     cli._make_room(keep, Progress())
     assert did == done
+
+
+@pytest.mark.parametrize(
+    ("deploys", "statuses", "ended"),
+    [
+        # Two organizations are deployed, and then shown.
+        ([0, 0], [0, 0], 0),
+        ([0, 0], [1, 0], 1),
+        ([0, 2], [], 2),
+        ([3], [], 3),
+    ],
+)
+def test_a_demo_ends_at_a_deploy_that_failed_and_tells_what_is_not_healthy(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    deploys: list[int],
+    statuses: list[int],
+    ended: int,
+) -> None:
+    called: list[Sequence[str]] = []
+    codes = iter(deploys + statuses)
+
+    def call(host: Host, argv: Sequence[str]) -> int:
+        called.append(argv)
+        return next(codes)
+
+    hosts = {"a1": Host("demo", "a1", "10.77.0.11", ("consul",), "debian12", ())}
+    monkeypatch.setattr(cli, "_with_tools", lambda progress: None)
+    monkeypatch.setattr(cli, "_call", call)
+    monkeypatch.setattr(fleet.Lab, "up", lambda lab: None)
+    monkeypatch.setattr(fleet.Lab, "master", hosts["a1"])
+    monkeypatch.setattr(fleet.Lab, "hosts", hosts)
+    words = arguments.parse(["demo", "--org", "a.sls", "--org", "b.sls"])
+    assert cli._demo(words) == ended
+    verbs = [argv[1] for argv in called]
+    assert verbs == ["state.orchestrate"] * len(deploys) + ["metis.status"] * len(statuses)
+    assert ("./lab shell a1\n" in capsys.readouterr().out) is bool(statuses)
 
 
 @pytest.fixture
