@@ -9,10 +9,14 @@ when the process started and when the files last changed.
 from typing import Any
 
 import salt.exceptions
+from salt.state import _gen_tag
 
 __virtualname__ = "metis_unit"
 
 State = dict[str, Any]
+
+# What may change of a file that stays as old as it is.
+_OWNERSHIP = {"user", "group", "mode"}
 
 
 def _stale(
@@ -101,16 +105,27 @@ def mod_watch(
     What a change of a watched file means for the unit that reads it.
 
     In a real run ``running`` has seen the change itself, from the file's time, and this finds
-    nothing left to do. With ``test=True`` the file did not change, and only the requisite tells.
+    nothing left to do. With ``test=True`` the file did not change, and only the watched states tell
+    whether it would get another time.
 
     name, files, service, agent, not_before
         As for ``running``.
+    kwargs
+        Salt's own; ``__reqs__`` has the watched states.
     """
     if not __opts__["test"]:
         return running(name, files, service, agent, not_before)
-    why = "what it reads would change"
-    changes = {"restarted": {"old": None, "new": why}}
-    return {"name": name, "result": None, "changes": changes, "comment": f"{name}: {why}"}
+    for low in kwargs["__reqs__"]["watch"]:
+        told = __running__[_gen_tag(low)]["changes"]
+        found = [told]
+        if (low["state"], low["fun"]) == ("metis_artifact", "present"):
+            # It brings all that a release has, also what nobody reads at a start.
+            found = [told[file] for file in told if f"{low['directory']}/{file}" in files]
+        if any(change.keys() - _OWNERSHIP for change in found):
+            why = "what it reads would change"
+            changes = {"restarted": {"old": None, "new": why}}
+            return {"name": name, "result": None, "changes": changes, "comment": f"{name}: {why}"}
+    return running(name, files, service, agent, not_before)
 
 
 def stopped(name: str) -> State:

@@ -63,6 +63,27 @@ def test_a_dry_run_tells_that_a_mended_program_is_started_again(org: Organizatio
         assert org.highstate(host) == {}
 
 
+def test_a_mode_that_is_set_right_starts_nothing_again(org: Organization) -> None:
+    before = org.starts()
+    for host, file, state in (
+        ("fleet1", "/etc/metis/consul/consul.json", "The configuration of consul is written"),
+        (
+            "fleet1",
+            "/opt/metis/carrier/current/carrier",
+            "The artifacts of carrier sandbox are there",
+        ),
+        (
+            "fleet2",
+            "/etc/metis/admin/application-admin.yml",
+            "The configuration of admin is written",
+        ),
+    ):
+        org.lab.host(host).run(["chmod", "0664", file])
+        assert set(org.highstate(host, "test=True")) == {state}
+        assert set(org.highstate(host)) == {state}
+    assert org.starts() == before
+
+
 def test_a_deploy_registers_again_what_consul_lost(org: Organization) -> None:
     url = f"{CONSUL}/v1/agent/service/deregister/dataService_10.77.0.24_8700"
     requests.put(url, timeout=10).raise_for_status()

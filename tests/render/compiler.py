@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ _GRAINS = {
 
 # What goes of a role, by the kinds of claims.
 _KINDS = ("tree", "unit", "user", "database", "account", "service", "link")
+
+# What systemd says of a unit that was started after all of its files were written.
+_RUNS = {"state": "active", "enabled": True, "started": float("inf")}
 
 # States that make something with an owner.
 _OWNED = ("file.managed", "file.serialize", "file.directory", "file.recurse")
@@ -129,6 +133,7 @@ class Host:
         self._wanted = "running"
         # systemd is asked for it on a real host.
         self._functions["metis_unit.wanted"] = lambda _: self._wanted
+        self._functions["metis_unit.facts"] = lambda names: dict.fromkeys(names, _RUNS)
         # A real host looks at what is there: here it is all that is claimed.
         self._functions["metis_absence.going"] = self._going
         self._functions["metis_absence.shared"] = self._shared
@@ -254,10 +259,46 @@ class Host:
         Raises:
             CompileError: it cannot be written.
         """
-        file = below / chunk["name"].lstrip("/")
-        ours = {key: value for key, value in chunk.items() if key not in ("user", "group")}
-        ours |= {"name": str(file), "makedirs": True}
+        ours = _below(chunk, below)
         result = self._highstate.state.call(ours)
         if result["result"] is not True:
             raise CompileError(f"{chunk['__id__']}: {result['comment']}")
-        return file
+        return Path(ours["name"])
+
+    def foretold(self, chunk: Data, below: Path) -> Data:
+        """What a dry run would change of a file that was written in another place.
+
+        Args:
+            chunk: as for `write`.
+            below: as for `write`.
+        """
+        with self._dry() as state:
+            changes: Data = state.call(_below(chunk, below))["changes"]
+        return changes
+
+    def dry_run(self, names: Iterable[str]) -> dict[str, Data]:
+        """Run SLS files with ``test=True``: ID to the changes that are foretold.
+
+        Args:
+            names: the files, as for `compile`.
+        """
+        chunks = self.compile(names)
+        with self._dry() as state:
+            told = state.call_chunks(chunks)
+        return {found["__id__"]: found["changes"] for found in told.values()}
+
+    @contextmanager
+    def _dry(self) -> Iterator[salt.state.State]:
+        state = self._highstate.state
+        # As Salt does it for a `prereq`.
+        state.states.opts["test"] = True
+        try:
+            yield state
+        finally:
+            state.states.opts["test"] = False
+
+
+def _below(chunk: Data, below: Path) -> Data:
+    """A state of a file, for another place and as whoever runs the tests."""
+    ours = {key: value for key, value in chunk.items() if key not in ("user", "group")}
+    return ours | {"name": str(below / chunk["name"].lstrip("/")), "makedirs": True}

@@ -19,11 +19,12 @@ The settings of MariaDB are written:
     - require:
       - sls: roles.admin.installed
 
+# Salt's file.serialize cannot hide what it changes and tell whether it is the content or the mode.
 The configuration of admin is written:
-  file.serialize:
+  file.managed:
     - name: {{ instance.config_file }}
-    - dataset_pillar: metis:roles:admin:instances:0:config
-    - serializer: yaml
+    - source: salt://roles/admin/files/application-admin.yml.jinja
+    - template: jinja
     - user: root
     - group: {{ admin.user }}
     - mode: '0640'

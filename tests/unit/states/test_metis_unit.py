@@ -11,6 +11,8 @@ from unittest.mock import Mock, create_autospec
 
 import pytest
 from salt.exceptions import CommandExecutionError
+from salt.state import _gen_tag
+from salt.utils.immutabletypes import freeze
 
 from _modules import metis_consul as consul_module
 from _states import metis_unit
@@ -219,17 +221,52 @@ def test_what_is_older_than_the_agent_is_restarted_once(
 
 # A change of a watched file
 
+WRITTEN = {"state": "file", "fun": "managed", "__id__": "It is written", "name": "carrier.yml"}
+COMMAND = WRITTEN | {"state": "cmd", "fun": "run"}
+ARTIFACTS = WRITTEN | {"state": "metis_artifact", "fun": "present"}
+ANEW = {"old": None, "new": "2b2f"}
 
-def test_a_change_that_is_only_told_means_a_restart(
-    opts: dict[str, Any], systemd: Systemd, file: Path
+
+@pytest.mark.parametrize(
+    ("watched", "changes", "restarts"),
+    [
+        pytest.param(WRITTEN, {"diff": "+a"}, True, id="content"),
+        pytest.param(WRITTEN, {"diff": "+a", "mode": "0640"}, True, id="content and mode"),
+        pytest.param(WRITTEN, {"newfile": "carrier.yml"}, True, id="new"),
+        pytest.param(WRITTEN, {"mode": "0640"}, False, id="mode"),
+        pytest.param(WRITTEN, {"user": "root", "group": "root"}, False, id="owner"),
+        pytest.param(COMMAND, {"cmd": "make"}, True, id="command"),
+        pytest.param(ARTIFACTS, {"carrier.yml": ANEW}, True, id="what is read"),
+        pytest.param(ARTIFACTS, {"admin.sql": ANEW}, False, id="what is not read"),
+        pytest.param(
+            ARTIFACTS,
+            {"admin.sql": ANEW, "carrier.yml": {"mode": "0644"}},
+            False,
+            id="mode of what is read",
+        ),
+    ],
+)
+def test_a_change_that_is_only_told_means_a_restart_where_a_file_would_be_newer(
+    opts: dict[str, Any],
+    systemd: Systemd,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    watched: dict[str, Any],
+    changes: dict[str, Any],
+    restarts: bool,
 ) -> None:
     opts["test"] = True
     systemd.units[UNIT] = up(2000.0)
+    watched = watched | {"directory": str(file.parent)}
+    other = WRITTEN | {"__id__": "Another one is written"}
+    told = {_gen_tag(watched): {"changes": changes}, _gen_tag(other): {"changes": {}}}
+    monkeypatch.setattr(metis_unit, "__running__", freeze(told), raising=False)
     # Salt asks for the change when nothing else of the unit would change.
     assert metis_unit.running(UNIT, [str(file)])["changes"] == {}
-    told = metis_unit.mod_watch(UNIT, [str(file)], sfun="running")
-    assert told["result"] is None
-    assert list(told["changes"]) == ["restarted"]
+    requisites = {"watch": [other, watched]}
+    found = metis_unit.mod_watch(UNIT, [str(file)], sfun="running", __reqs__=requisites)
+    assert found["result"] is (None if restarts else True)
+    assert list(found["changes"]) == (["restarted"] if restarts else [])
     assert systemd.ordered == []
 
 
