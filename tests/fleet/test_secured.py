@@ -145,11 +145,10 @@ def test_the_operator_s_own_certificate_takes_its_place(secured: Organization) -
     secured.lab.master.run([*make, "-out", certificate, "-keyout", key])
     own = f"admin: {{certificate: {certificate}, certificate_key: {key}, "
     with secured.edited(("admin: {", own)):
-        assert list(secured.changes("deploy")) == [
-            RECORD,
-            "Everything is installed and configured",
-            "admin runs",
-        ]
+        foretold = secured.changes("deploy", "test=True")
+        changed = secured.changes("deploy")
+        assert list(changed) == [RECORD, "Everything is installed and configured", "admin runs"]
+        assert foretold.keys() == changed.keys()
         url = f"https://{ADMIN}/metis-admin/health"
         assert _curl(secured, "--cacert", certificate, url).stdout == "Hello, Metis-Admin"
         assert _curl(secured, "--cacert", CA, url).returncode == 60
@@ -201,7 +200,11 @@ def test_a_certificate_that_ends_soon_is_renewed(secured: Organization) -> None:
         made["certificate"] = soon.public_bytes(Encoding.PEM).decode()
     before = _left(secured)
     file.write_text(yaml.safe_dump(kept), encoding="utf-8")
-    assert {"admin runs", "ice_via runs"} <= set(secured.changes("deploy"))
+    foretold = secured.changes("deploy", "test=True")
+    changed = secured.changes("deploy")
+    assert foretold == changed
+    assert changed["admin runs"] == {"fleet2": ["nginx runs"]}
+    assert changed["ice_via runs"] == {"fleet3": ["glacier2 runs"]}
     for old_left, left in zip(before, _left(secured), strict=True):
         assert left > max(old_left, timedelta(days=390))
     assert secured.changes("deploy") == {}

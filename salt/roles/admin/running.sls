@@ -100,6 +100,10 @@ nginx runs:
       - metis_unit: admin runs
     - watch:
       - file: The web site of admin is written
+{%- if instance.tls.enabled %}
+      - file: The certificate of admin is written
+      - file: The key of the certificate of admin is written
+{%- endif %}
 
 admin is registered and passes:
   metis_consul.service_passing:

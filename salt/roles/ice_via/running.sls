@@ -11,6 +11,10 @@ include:
     - watch:
       - file: The properties of {{ program }} are written
       - file: The unit of {{ program }} is written
+{%- if certificate %}
+      - file: The certificate of ice_via is written
+      - file: The key of the certificate of ice_via is written
+{%- endif %}
 
 {{ program }} greets as Ice does:
   metis_health.answers_ice:
