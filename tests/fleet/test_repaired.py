@@ -45,6 +45,8 @@ def test_a_highstate_puts_back_what_was_unpacked(org: Organization) -> None:
 
 
 def test_a_dry_run_tells_that_a_mended_program_is_started_again(org: Organization) -> None:
+    # Older than what runs, as after an error of the disk: only the content tells.
+    damage = 'rm "$0" && echo damaged > "$0" && touch --date=@0 "$0"'
     for host, file, wanted in (
         (
             "fleet3",
@@ -56,8 +58,19 @@ def test_a_dry_run_tells_that_a_mended_program_is_started_again(org: Organizatio
             "carrier/releases/sandbox/carrier",
             {"The artifacts of carrier sandbox are there", "carrier runs"},
         ),
+        (
+            "fleet2",
+            "admin/releases/sandbox/admin.jar",
+            {"The artifacts of admin sandbox are there", "admin runs"},
+        ),
+        # Nothing that runs reads it.
+        (
+            "fleet2",
+            "admin/releases/sandbox/admin.sql",
+            {"The artifacts of admin sandbox are there"},
+        ),
     ):
-        org.lab.host(host).run(["rm", f"/opt/metis/{file}"])
+        org.lab.host(host).run(["sh", "-c", damage, f"/opt/metis/{file}"])
         assert set(org.highstate(host, "test=True")) == wanted
         assert set(org.highstate(host)) == wanted
         assert org.highstate(host) == {}

@@ -83,6 +83,7 @@ admin runs:
       - mysql_grants: The database account of admin has rights on its database only
     - watch:
       - file: admin has its release
+      - metis_artifact: The artifacts of admin {{ instance.release }} are there
       - file: The configuration of admin is written
       - file: The unit of admin is written
 
