@@ -9,7 +9,7 @@ when the process started and when the files last changed.
 from typing import Any
 
 import salt.exceptions
-from salt.state import _gen_tag
+import salt.utils.state
 
 __virtualname__ = "metis_unit"
 
@@ -116,7 +116,7 @@ def mod_watch(
     if not __opts__["test"]:
         return running(name, files, service, agent, not_before)
     for low in kwargs["__reqs__"]["watch"]:
-        told = __running__[_gen_tag(low)]["changes"]
+        told = __running__[salt.utils.state.gen_tag(low)]["changes"]
         found = [told]
         if (low["state"], low["fun"]) == ("metis_artifact", "present"):
             # It brings all that a release has, also what nobody reads at a start.

@@ -11,8 +11,8 @@ from unittest.mock import Mock, create_autospec
 
 import pytest
 from salt.exceptions import CommandExecutionError
-from salt.state import _gen_tag
 from salt.utils.immutabletypes import freeze
+from salt.utils.state import gen_tag
 
 from _modules import metis_consul as consul_module
 from _states import metis_unit
@@ -259,7 +259,7 @@ def test_a_change_that_is_only_told_means_a_restart_where_a_file_would_be_newer(
     systemd.units[UNIT] = up(2000.0)
     watched = watched | {"directory": str(file.parent)}
     other = WRITTEN | {"__id__": "Another one is written"}
-    told = {_gen_tag(watched): {"changes": changes}, _gen_tag(other): {"changes": {}}}
+    told = {gen_tag(watched): {"changes": changes}, gen_tag(other): {"changes": {}}}
     monkeypatch.setattr(metis_unit, "__running__", freeze(told), raising=False)
     # Salt asks for the change when nothing else of the unit would change.
     assert metis_unit.running(UNIT, [str(file)])["changes"] == {}
