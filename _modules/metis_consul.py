@@ -131,7 +131,9 @@ def key(agent: dict[str, Any], name: str) -> str | None:
     answer = _call(agent, "GET", f"kv/{quote(name)}")
     if answer.status_code == 404:
         return None
-    return base64.b64decode(_json(agent, answer, list)[0]["Value"] or "").decode()
+    value = base64.b64decode(_json(agent, answer, list)[0]["Value"] or "")
+    # Whoever wrote what is no text, it is another value than ours, and is written anew.
+    return value.decode("utf-8", "replace")
 
 
 def set_key(agent: dict[str, Any], name: str, value: str) -> None:

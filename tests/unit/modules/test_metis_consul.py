@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import socket
@@ -155,6 +156,12 @@ def test_a_key_is_read_as_it_was_written(agent: Agent, name: str, value: str) ->
     assert call("GET", agent["port"], f"/v1/kv/{key}?raw")[1] == value
     metis_consul.set_key(agent, key, "10.0.0.101_9090")
     assert metis_consul.key(agent, key) == "10.0.0.101_9090"
+
+
+def test_a_value_that_is_no_text_is_another_value(server: Loopback) -> None:
+    answer = [{"Value": base64.b64encode(b"10.0.0.101_9090\xff").decode()}]
+    server.answers = [loopback.gives(json.dumps(answer).encode())]
+    assert metis_consul.key(_at(server), "metis/x") == "10.0.0.101_9090\ufffd"
 
 
 def test_without_a_leader_no_key_is_absent(leaderless: Agent) -> None:
