@@ -19,7 +19,7 @@ State = dict[str, Any]
 _NO_PILLAR = (
     "the master has no organizations in its pillar: look whether master.d/metis.conf is in use "
     "(id: metis_master), whether the master's Python has pydantic, rich and zxcvbn, and what "
-    "salt-run pillar.show_pillar metis_master says"
+    "salt-run metis.status says"
 )
 # Seconds for a host to say that it is ready; the first time, it fetches every module.
 _READY = 120

@@ -295,6 +295,9 @@ def test_a_master_without_the_pillar_is_told_where_to_look(
     done = guarded()
     assert done["result"] is False
     assert "master.d/metis.conf" in done["comment"]
+    assert "salt-run metis.status" in done["comment"]
+    # It prints every password, and the master keeps what it printed among its jobs.
+    assert "show_pillar" not in done["comment"]
     assert fleet.jobs == []
 
 
