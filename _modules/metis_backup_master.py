@@ -171,8 +171,7 @@ def _step(org: str, name: str, part: dict[str, Any]) -> tuple[str, Callable[[], 
 
 
 def _record_step(org: str, below: str, record: dict[str, Any]) -> tuple[str, Callable[[], None]]:
-    path = _kept(org, below)
-    known = salt.utils.yaml.safe_load(path.read_text("utf-8")) if path.exists() else None
+    known = __salt__["metis_secrets.read"](org, below)
     how = "other" if known else "missing"
     return "same" if known == record else how, lambda: _keep(org, below, record)
 
@@ -256,12 +255,8 @@ def begun(org: str) -> dict[str, Any]:
 
         salt-run salt.cmd metis_backup_master.begun acme
     """
-    # Replaced at once when it changes, so reading needs no lock.
-    path = _kept(org, "restoring")
-    try:
-        return salt.utils.yaml.safe_load(path.read_text("utf-8")) or {}
-    except FileNotFoundError:
-        return {}
+    found: dict[str, Any] = __salt__["metis_secrets.read"](org, "restoring")
+    return found
 
 
 def keep_begun(org: str, record: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import salt.utils.yaml
+import salt.exceptions
 
 __virtualname__ = "metis_deployed"
 
@@ -24,6 +24,8 @@ Entry = dict[str, Any]
 
 # Its programs are the distribution's packages.
 WITHOUT = ("ice_via",)
+# What every trace has.
+_PLACE = {"id", "role", "host"}
 
 
 def _edit(org: str, change: Any) -> Any:
@@ -31,12 +33,26 @@ def _edit(org: str, change: Any) -> Any:
 
 
 def _record(org: str) -> dict[str, Entry]:
-    # Replaced at once when it changes, so reading needs no lock.
-    file = Path(__opts__["pki_dir"], "metis/deployed", f"{org}.yaml")
-    try:
-        return salt.utils.yaml.safe_load(file.read_text("utf-8")) or {}
-    except FileNotFoundError:
-        return {}
+    found: dict[str, Entry] = __salt__["metis_secrets.read"](org, "deployed")
+    for identity, entry in found.items():
+        if not _is_entry(entry):
+            file = Path(__opts__["pki_dir"], "metis/deployed", f"{org}.yaml")
+            raise salt.exceptions.CommandExecutionError(
+                f"{file} is damaged, in what it says of {identity}"
+            )
+    return found
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether it is as it was written, as far as every verb relies on it."""
+    if not isinstance(entry, dict):
+        return False
+    trace = entry.get("trace", dict.fromkeys(_PLACE))
+    releases = [entry[key] for key in ("release", "previous") if key in entry]
+    if "undo" in entry:
+        releases.append(entry["undo"].get("release") if isinstance(entry["undo"], dict) else None)
+    wrong = [release for release in releases if not isinstance(release, str)]
+    return not wrong and isinstance(trace, dict) and trace.keys() >= _PLACE
 
 
 def read(org: str) -> dict[str, Entry]:

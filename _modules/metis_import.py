@@ -5,13 +5,11 @@ What becomes of what is in them is said in ``metis_inventory``.
 """
 
 import codecs
-import errno
 import os
 import stat
 import tempfile
 from pathlib import Path
 
-import salt.utils.user
 from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "metis_import"
@@ -21,19 +19,7 @@ _LARGEST = 1_000_000
 
 
 def _failed(what: str, err: OSError, closed: str) -> CommandExecutionError:
-    """
-    The error to tell of a file or folder.
-
-    what
-        What cannot be done.
-    closed
-        What there is to do where it is closed to the user that Salt runs as. From a root shell,
-        too, salt-run goes over to the master's ``user``: ``salt`` with the official packages.
-    """
-    text = f"{what}: {err.strerror}"
-    if err.errno == errno.EACCES:
-        text += f". Salt's user {salt.utils.user.get_user()} may not {closed}"
-    return CommandExecutionError(text)
+    return CommandExecutionError(f"{what}: {__salt__['metis_access.cause'](err, closed)}")
 
 
 def _mode(path: Path) -> int:

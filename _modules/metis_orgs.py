@@ -8,7 +8,9 @@ The files are looked for below every pillar root: an operator may keep them in t
 import atexit
 import gc
 import logging
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,25 @@ MASTER_ID = "metis_master"
 SUFFIXES = {"orgs": ".sls", "releases": ".yaml"}
 
 
-def _files(kind: str, suffix: str) -> dict[str, Path]:
+def _files(kind: str) -> tuple[dict[str, Path], dict[str, OSError]]:
+    """Name to file, and each folder that cannot be looked into, with why."""
     roots = __opts__["pillar_roots"].get(__opts__.get("pillarenv") or "base", [])
+    suffix = SUFFIXES[kind]
     found: dict[str, Path] = {}
+    closed: dict[str, OSError] = {}
     for root in roots:
+        folder = Path(root, kind)
+        try:
+            names = sorted(os.listdir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as err:
+            closed[str(folder)] = err
+            continue
         # An editor's own copy of a file begins with a dot.
-        for path in sorted(Path(root, kind).glob(f"[!.]*{suffix}")):
-            found.setdefault(path.name.removesuffix(suffix), path)
-    return found
+        for name in [name for name in names if name.endswith(suffix) and name[0] != "."]:
+            found.setdefault(name.removesuffix(suffix), folder / name)
+    return found, closed
 
 
 def file(kind: str, name: str) -> str | None:
@@ -49,7 +62,7 @@ def file(kind: str, name: str) -> str | None:
 
         salt-run salt.cmd metis_orgs.file orgs acme
     """
-    path = _files(kind, SUFFIXES[kind]).get(name)
+    path = _files(kind)[0].get(name)
     return str(path) if path else None
 
 
@@ -72,16 +85,42 @@ def _render(path: Path) -> Any:
         _TEMPLATES.disabled = was_disabled
 
 
-def _told(error: Exception, path: Path) -> str:
+def _unread(err: OSError) -> tuple[str, str]:
+    """What keeps a file or folder from being read, and what to do."""
+    why = __salt__["metis_access.cause"](err)
+    if isinstance(err, PermissionError):
+        return f"cannot be read: {why}", "chown it, and let that user into the folders above it"
+    return f"cannot be read: {why}", "correct it"
+
+
+def _rendered(path: Path, render: Callable[[Path], Any]) -> tuple[Any, str, str]:
+    """What becomes of a file, or why that is not known and what to do."""
+    try:
+        data = path.read_bytes()
+    except OSError as err:
+        return None, *_unread(err)
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as err:
+        line = data.count(b"\n", 0, err.start) + 1
+        return None, f"cannot be read: line {line} is no UTF-8", "save it as UTF-8"
+    try:
+        return render(path), "", ""
+    # Jinja may raise whatever a function in it does, and YAML what Python does of a value.
+    except Exception as err:
+        return None, f"cannot be read: {_told(err, text)}", "correct the file"
+
+
+def _told(error: Exception, content: str) -> str:
     """
     What an error says, without the lines of the file around it where one may hold a password.
     """
     if isinstance(error, RecursionError):
         return "it has lists or mappings in each other without end"
-    text = (str(error) or type(error).__name__).split("\nTraceback ")[0]
-    lines = path.read_text("utf-8", "replace").splitlines()
-    secret = [line for line in lines if "passw" in line.lower()]
-    if not secret:
+    text, cut, _ = (str(error) or type(error).__name__).partition("\nTraceback ")
+    line = getattr(error, "line_num", None)
+    text += f"; line {line}" * bool(cut and line)
+    if "passw" not in content.lower():
         return text
     # Salt sets the file's lines below a rule, YAML with four spaces before them.
     said = [line for line in text.split("\n---")[0].splitlines() if not line.startswith("    ")]
@@ -159,14 +198,39 @@ def release(name: str) -> dict[str, Any] | None:
     name
         The release: the file's name without ``.yaml``.
 
+    Raises ``CommandExecutionError`` where it cannot be read.
+
     CLI Example:
 
     .. code-block:: bash
 
         salt-run salt.cmd metis_orgs.release 0.3.0
     """
-    path = _files("releases", ".yaml").get(name)
-    return __salt__["metis_pins.merged"](_render(path)) if path else None
+    found, problem, fix = _release(name)
+    if problem:
+        raise salt.exceptions.CommandExecutionError(f"{problem}: {fix}")
+    return found
+
+
+def _release(name: str) -> tuple[Any, str, str]:
+    """
+    A release file's content with the checksums that are pinned, nothing where there is no such
+    file, or why that is not known and what to do.
+    """
+    files, closed = _files("releases")
+    if name in files:
+        content, problem, fix = _rendered(files[name], _render)
+        if problem:
+            return None, f"{files[name]} {problem}", fix
+        try:
+            return __salt__["metis_pins.merged"](content), "", ""
+        except salt.exceptions.CommandExecutionError as err:
+            return None, str(err), "correct that file"
+    # It may be there.
+    for folder, refused in closed.items():
+        problem, fix = _unread(refused)
+        return None, f"{folder} {problem}", fix
+    return None, "", ""
 
 
 def form(data: Any) -> dict[str, Any]:
@@ -194,12 +258,11 @@ def form(data: Any) -> dict[str, Any]:
 
 
 def _read(name: str, path: Path) -> dict[str, Any]:
-    try:
-        data, undecrypted = _decrypted(_render(path))
-    # Jinja may raise whatever a function in it does, and YAML what Python does of a value.
-    except Exception as err:
-        broken = _fault(str(path), f"cannot be read: {_told(err, path)}", "correct the file")
+    content, problem, fix = _rendered(path, lambda path: _decrypted(_render(path)))
+    if problem:
+        broken = _fault(str(path), problem, fix)
         return {"topology": None, "faults": [broken], "claims": {"hosts": {}, "public": []}}
+    data, undecrypted = content
     found = form(data)
     places = {fault["place"] for fault in undecrypted}
     # Nothing stands there now, which may be a fault too.
@@ -212,7 +275,9 @@ def _read(name: str, path: Path) -> dict[str, Any]:
     made = __salt__["metis_topology.build"](name, found, wanted)
     made["faults"] += _certificate_faults(made.pop("instances"))
     topology = made["topology"]
-    if topology:
+    damaged = _record_faults(name)
+    made["faults"] += damaged
+    if topology and not damaged:
         known = __salt__["metis_deployed.read"](name)
         topology["deployed"] = __salt__["metis_deployed.of"](topology, known)
         traces = __salt__["metis_deployed.traces"](name)
@@ -220,6 +285,21 @@ def _read(name: str, path: Path) -> dict[str, Any]:
         made["faults"] += _deployed_faults(topology)
     made["topology"] = None if made["faults"] else topology
     return made
+
+
+def _record_faults(name: str) -> list[dict[str, Any]]:
+    """What the master keeps of an organization has to be as it was written."""
+    faults = []
+    for function, what in (
+        ("metis_deployed.read", "what is deployed"),
+        ("metis_secrets.read", "what was made on the master"),
+    ):
+        try:
+            __salt__[function](name)
+        except salt.exceptions.CommandExecutionError as err:
+            fix = "let Salt's user read it, or bring it back, as docs/backup.md tells"
+            faults.append(_fault(what, f"is not known: {err}", fix))
+    return faults
 
 
 def _deployed_faults(topology: dict[str, Any]) -> list[dict[str, Any]]:
@@ -264,13 +344,11 @@ def complete_release(name: str, topology: dict[str, Any]) -> list[str]:
 
 def _checked_release(name: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """A release file's content, or what is wrong with the file."""
-    try:
-        found = release(name)
-    except salt.exceptions.SaltException as err:
-        problem = f"names a release whose file cannot be read: {err}"
-        return None, [_fault("release", problem, f"correct releases/{name}.yaml", name)]
+    found, problem, fix = _release(name)
+    if problem:
+        return None, [_fault("release", f"cannot be used: {problem}", fix, name)]
     if found is None:
-        known = ", ".join(sorted(_files("releases", ".yaml"))) or "none"
+        known = ", ".join(sorted(_files("releases")[0])) or "none"
         problem = "names a release that has no file pillar/releases/<release>.yaml"
         return None, [_fault("release", problem, f"known are: {known}", name)]
     faults = [
@@ -315,7 +393,8 @@ def check(name: str, file: str) -> dict[str, Any]:
 
 def read() -> dict[str, dict[str, Any]]:
     """
-    Every organization: ``{org: {"file", "topology", "faults"}}``.
+    Every organization: ``{org: {"file", "topology", "faults"}}``. A folder of organizations that
+    cannot be looked into has an entry too, under its path, with a fault.
 
     What two organizations have and only one can is a fault of both, such as a host, whose pillar is
     the view of one. Of an organization that has faults of its own too, it is a fault of that one
@@ -327,10 +406,8 @@ def read() -> dict[str, dict[str, Any]]:
 
         salt-run salt.cmd metis_orgs.read
     """
-    orgs = {
-        name: {"file": str(path), **_read(name, path)}
-        for name, path in _files("orgs", ".sls").items()
-    }
+    files, closed = _files("orgs")
+    orgs = {name: {"file": str(path), **_read(name, path)} for name, path in files.items()}
     claims = {name: org.pop("claims") for name, org in orgs.items()}
     whole = {name: claims[name] for name, org in orgs.items() if org["topology"]}
     leaving = {name: orgs[name]["topology"]["leaving"] for name in whole}
@@ -341,6 +418,9 @@ def read() -> dict[str, dict[str, Any]]:
         if found:
             org["faults"] += found
             org["topology"] = None
+    for folder, refused in closed.items():
+        fault = _fault(folder, *_unread(refused))
+        orgs[folder] = {"file": folder, "topology": None, "faults": [fault]}
     return orgs
 
 

@@ -55,7 +55,7 @@ def _all() -> Data:
         return {}
     except OSError as err:
         raise salt.exceptions.CommandExecutionError(f"{file}: {err.strerror}") from err
-    except salt.utils.yaml.YAMLError as err:
+    except (salt.utils.yaml.YAMLError, UnicodeDecodeError) as err:
         raise salt.exceptions.CommandExecutionError(f"{file} is no YAML: {err}") from err
     names_of: Any = read.values() if isinstance(read, dict) else [None]
     entries: list[Any] = [

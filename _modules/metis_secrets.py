@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import salt.exceptions
 import salt.utils.yaml
 
 __virtualname__ = "metis_secrets"
@@ -36,6 +37,34 @@ def folder(below: str = "") -> Path:
     return directory
 
 
+def read(org: str, below: str = "") -> dict[str, Any]:
+    """
+    What is kept of an organization, as it is; nothing where nothing is kept.
+
+    org
+        The organization.
+    below
+        As for ``edit``.
+
+    Raises ``CommandExecutionError`` where that cannot be read, or is not what was written.
+    """
+    # Replaced at once when it changes, so reading needs no lock.
+    path = Path(__opts__["pki_dir"], "metis", below, f"{org}.yaml")
+    try:
+        known = salt.utils.yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as err:
+        why = __salt__["metis_access.cause"](err)
+        raise salt.exceptions.CommandExecutionError(f"{path} cannot be read: {why}") from err
+    except (salt.utils.yaml.YAMLError, UnicodeDecodeError):
+        # What stands there may be a password, and YAML's error shows it.
+        known = None
+    if not isinstance(known, dict):
+        raise salt.exceptions.CommandExecutionError(f"{path} is damaged")
+    return known
+
+
 def edit(org: str, change: Callable[[dict[str, Any]], Any], below: str = "") -> Any:
     """
     Read what is kept of an organization, alter it, and keep what was altered; one at a time.
@@ -54,7 +83,7 @@ def edit(org: str, change: Callable[[dict[str, Any]], Any], below: str = "") -> 
     lock = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        known = salt.utils.yaml.safe_load(path.read_text("utf-8")) if path.exists() else {}
+        known = read(org, below)
         before = copy.deepcopy(known)
         found = change(known)
         if known != before:

@@ -206,15 +206,23 @@ def request(
 
         salt-run salt.cmd metis_verb.request '{org: demo}' '{}'
     """
-    known = ", ".join(sorted(orgs)) or "none: write pillar/orgs/<org>.sls first"
-    org = asked.get("org") or (next(iter(orgs)) if len(orgs) == 1 else None)
+    # A folder that cannot be looked into has an entry under its path: there may be more in it.
+    named = sorted(name for name in orgs if not name.startswith("/"))
+    closed = [
+        f"{fault['place']} {fault['problem']}: {fault['fix']}"
+        for name in orgs.keys() - set(named)
+        for fault in orgs[name]["faults"]
+    ]
+    nothing = "none" if closed else "none: write pillar/orgs/<org>.sls first"
+    known = "\n".join([", ".join(named) or nothing, *sorted(closed)])
+    org = asked.get("org") or (named[0] if len(named) == 1 and not closed else None)
     # A name of digits comes as a number from the command line.
     org = None if org is None else str(org)
     wrong = _misspelt(asked) + _not_taken(asked, takes or []) + _wrong_access(asked)
     if org is None:
         how = "pillar='{\"org\": ...}' of a verb, org=... of metis.status"
         return _refused("", wrong or [f"name an organization: {how}; known are {known}"])
-    if org not in orgs:
+    if org not in named:
         return _refused("", [*wrong, f"there is no organization {org}; known are {known}"])
     if wrong:
         return _refused(org, wrong)
@@ -244,8 +252,8 @@ def request(
         and (not meant or instance["id"] in meant)
     ]
     if not instances and not leaving:
-        nothing = f"nothing of the organization {org} is left by these hosts and roles"
-        return _refused(org, [nothing])
+        left = f"nothing of the organization {org} is left by these hosts and roles"
+        return _refused(org, [left])
     unknown = _unknown(asked, topology) if leaving else []
     if unknown and topology["leaving"] and not instances:
         there = ", ".join(instance["id"] for instance in topology["leaving"])

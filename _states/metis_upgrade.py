@@ -498,7 +498,11 @@ def _pruned_store() -> tuple[list[str], str]:
         for instance in _switchable()
         if (before := run["entries"][instance["id"]])["release"] != run["target"]
     }
-    needed = set(__salt__["metis_deployed.releases"]({run["org"]: switched}))
+    try:
+        needed = set(__salt__["metis_deployed.releases"]({run["org"]: switched}))
+    except salt.exceptions.CommandExecutionError as err:
+        # The record of one whose file is gone.
+        return [], str(err)
     needed |= {known["topology"]["release"] for known in orgs.values()}
     kept = max(known["topology"]["releases_kept"] for known in orgs.values())
     args = (sorted(needed), kept, run["target"], __opts__["test"])

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from _modules import (
+    metis_access,
     metis_claims,
     metis_config,
     metis_deployed,
@@ -174,10 +175,11 @@ def wired() -> dict[ModuleType, dict[str, Any]]:
         metis_verb,
         metis_view,
     )
-    functions = by_salts_name(*pure, metis_progress)
+    functions = by_salts_name(*pure, metis_access, metis_progress)
     # No store, no pins.
     functions["metis_pins.merged"] = lambda release: release
     wired: dict[ModuleType, dict[str, Any]] = {module: {"__salt__": functions} for module in pure}
     # Nothing is deployed.
+    functions["metis_secrets.read"] = lambda org, below="": {}
     wired[metis_deployed]["__opts__"] = {"pki_dir": "/nowhere"}
     return wired

@@ -104,13 +104,15 @@ def test_what_is_gone_is_dropped() -> None:
 
 
 def test_where_an_instance_is_and_its_release_are_kept_apart() -> None:
-    metis_deployed.note("acme", {"ice_via@h1": {"host": "h1"}, "data@h1:1": {"host": "h1"}})
+    ice = {"id": "ice_via@h1", "role": "ice_via", "host": "h1"}
+    data = {"id": "data@h1:1", "role": "data", "host": "h1"}
+    metis_deployed.note("acme", {"ice_via@h1": ice, "data@h1:1": data})
     assert metis_deployed.read("acme") == {}
     metis_deployed.keep("acme", {"data@h1:1": {"release": "0.3.0"}})
     metis_deployed.keep("acme", {"data@h1:1": {"release": "0.4.0", "previous": "0.3.0"}})
-    metis_deployed.note("acme", {"data@h1:1": {"host": "h2"}})
+    metis_deployed.note("acme", {"data@h1:1": data | {"host": "h2"}})
     assert metis_deployed.read("acme") == {"data@h1:1": {"release": "0.4.0", "previous": "0.3.0"}}
     assert metis_deployed.traces("acme") == {
-        "ice_via@h1": {"host": "h1", "release": None},
-        "data@h1:1": {"host": "h2", "release": "0.4.0"},
+        "ice_via@h1": ice | {"release": None},
+        "data@h1:1": data | {"host": "h2", "release": "0.4.0"},
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
+import pwd
 import re
 import subprocess
 import tempfile
@@ -21,8 +23,16 @@ from cryptography import x509
 from salt.exceptions import CommandExecutionError
 
 import salt.minion
-from _modules import metis_certificates, metis_deployed, metis_orgs
+from _modules import metis_certificates, metis_deployed, metis_orgs, metis_secrets
 from tests.unit import certificates, orgs
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder that everyone may look into, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
 
 
 @pytest.fixture
@@ -44,6 +54,7 @@ def configure_loader_modules(roots: list[Path], tmp_path: Path) -> dict[ModuleTy
     }
     pure, made = orgs.wired(), certificates.wired(tmp_path / "pki")
     functions = next(iter(pure.values()))["__salt__"] | made[metis_certificates]["__salt__"]
+    made[metis_secrets] |= {"__salt__": functions}
     own = {"__opts__": opts, "__salt__": functions}
     return pure | made | {metis_orgs: own, metis_deployed: own}
 
@@ -205,6 +216,177 @@ def test_whatever_stands_in_a_file_is_a_fault(roots: list[Path], text: str) -> N
     assert read["faults"]
     assert "Traceback" not in repr(read)
     assert salt.payload.loads(salt.payload.dumps(read)) == read
+
+
+# What cannot be read
+
+
+@pytest.fixture
+def as_user(roots: list[Path]) -> Iterator[Callable[[], dict[str, dict[str, Any]]]]:
+    """Reads as Salt's user: root becomes another one, as it may read everything."""
+    before = os.geteuid()
+
+    def read() -> dict[str, dict[str, Any]]:
+        os.seteuid(before or 65534)
+        try:
+            return metis_orgs.read()
+        finally:
+            os.seteuid(before)
+
+    yield read
+    for path in roots[0].parent.rglob("*"):
+        path.chmod(0o755)
+
+
+def _refused() -> str:
+    user = pwd.getpwuid(os.geteuid() or 65534).pw_name
+    return f"cannot be read: Permission denied. Salt's user {user} may not read it"
+
+
+Reads = Callable[[], dict[str, dict[str, Any]]]
+
+
+def _stops_nobody_else(read: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Give the one fault of acme, where other has none."""
+    assert (read["other"]["faults"], read["acme"]["topology"]) == ([], None)
+    assert read["other"]["topology"]
+    (fault,) = read["acme"]["faults"]
+    assert isinstance(fault, dict)
+    # As a row or a line of an operator's terminal.
+    assert "Traceback" not in repr(fault)
+    return fault
+
+
+def test_a_file_that_salt_s_user_may_not_read_stops_its_own_organization(
+    roots: list[Path], as_user: Reads
+) -> None:
+    _write(roots[0], "acme", orgs.org_file())
+    _write(roots[0], "other", _other())
+    (roots[0] / "orgs/acme.sls").chmod(0)
+    fault = _stops_nobody_else(as_user())
+    assert (fault["place"], fault["problem"]) == (str(roots[0] / "orgs/acme.sls"), _refused())
+    assert "chown" in fault["fix"]
+
+
+def test_a_folder_whose_files_nobody_may_open_stops_those(
+    roots: list[Path], as_user: Reads
+) -> None:
+    _write(roots[0], "acme", orgs.org_file())
+    _write(roots[1], "other", _other())
+    (roots[0] / "orgs").chmod(0o444)
+    assert _stops_nobody_else(as_user())["problem"] == _refused()
+
+
+def test_a_folder_of_organizations_that_is_closed_is_named(
+    roots: list[Path], as_user: Reads
+) -> None:
+    _write(roots[0], "acme", orgs.org_file())
+    _write(roots[1], "other", _other())
+    folder = roots[0] / "orgs"
+    folder.chmod(0o311)
+    read = as_user()
+    assert set(read) == {"other", str(folder)}
+    assert read["other"]["faults"] == []
+    (fault,) = read[str(folder)]["faults"]
+    assert (fault["place"], fault["problem"]) == (str(folder), _refused())
+    assert read[str(folder)]["topology"] is None
+
+
+@pytest.mark.parametrize(("path", "mode"), [("releases/mine.yaml", 0), ("releases", 0o311)])
+def test_a_release_that_salt_s_user_may_not_read_stops_who_names_it(
+    roots: list[Path], as_user: Reads, path: str, mode: int
+) -> None:
+    (roots[1] / "releases/mine.yaml").write_text(yaml.safe_dump(orgs.RELEASE_FILE))
+    _write(roots[0], "acme", orgs.org_file(release="mine"))
+    _write(roots[0], "other", _other())
+    (roots[1] / path).chmod(mode)
+    fault = _stops_nobody_else(as_user())
+    assert (fault["place"], fault["value"]) == ("release", "mine")
+    assert fault["problem"] == f"cannot be used: {roots[1] / path} {_refused()}"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"release: mine\nkv: \xff\n", "line 2 is no UTF-8"),
+        (b"release: {{ 1 / 0 }}", "division by zero; line 1$"),
+        (b"release: {{ salt['no.such']() }}", "has no attribute|no.such"),
+        (b"{% if %}", "Expected an expression|Jinja"),
+        (b"release: [" + b"[" * 5000, "while parsing"),
+        (b"release: &a [*a]", "release"),
+    ],
+)
+def test_a_release_file_of_any_content_is_a_fault_in_words(
+    roots: list[Path], content: bytes, words: str
+) -> None:
+    (roots[1] / "releases/mine.yaml").write_bytes(content)
+    _write(roots[0], "acme", orgs.org_file(release="mine"))
+    _write(roots[0], "other", _other())
+    fault = _stops_nobody_else(metis_orgs.read())
+    assert str(roots[1] / "releases/mine.yaml") in fault["problem"]
+    assert re.search(words, fault["problem"])
+    with pytest.raises(CommandExecutionError, match=re.escape(fault["fix"])) as caught:
+        metis_orgs.release("mine")
+    assert "Traceback" not in str(caught.value)
+
+
+def test_a_file_in_another_encoding_is_told_with_the_line(roots: list[Path]) -> None:
+    (roots[0] / "orgs/acme.sls").write_bytes("metis:\n  cluster_name: ü\n".encode("latin-1"))
+    fault = _only_fault("acme")
+    assert (fault["problem"], fault["fix"]) == (
+        "cannot be read: line 2 is no UTF-8",
+        "save it as UTF-8",
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "place"),
+    [("deployed/acme.yaml", "what is deployed"), ("acme.yaml", "what was made on the master")],
+)
+@pytest.mark.parametrize(
+    "content", [b"", b"\0\0", b"a: [", b"\xff", b"- a", b"kX9-vw2: kX9-vw2: x"]
+)
+def test_a_record_of_the_master_that_is_damaged_stops_its_own_organization(
+    roots: list[Path], tmp_path: Path, file: str, place: str, content: bytes
+) -> None:
+    _write(roots[0], "acme", orgs.org_file())
+    _write(roots[0], "other", _other())
+    path = tmp_path / "pki/metis" / file
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    fault = _stops_nobody_else(metis_orgs.read())
+    assert (fault["place"], fault["problem"]) == (place, f"is not known: {path} is damaged")
+    assert "kX9" not in repr(fault)
+    assert metis_orgs.pillar("h1") == {}
+    assert metis_orgs.pillar("o1")["metis"]["org"] == "other"
+
+
+def test_a_record_that_salt_s_user_may_not_read_is_told(
+    roots: list[Path], tmp_path: Path, as_user: Reads
+) -> None:
+    _write(roots[0], "acme", orgs.org_file())
+    _write(roots[0], "other", _other())
+    metis_deployed.keep("acme", {"carrier@h1": {"release": "0.3.0"}})
+    for folder in ("pki/metis", "pki/metis/deployed"):
+        (tmp_path / folder).chmod(0o755)
+    path = tmp_path / "pki/metis/deployed/acme.yaml"
+    assert _stops_nobody_else(as_user())["problem"] == f"is not known: {path} {_refused()}"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["0.3.0", {"release": ["0.3.0"]}, {"release": "0.3.0", "undo": 1}, {"trace": {"host": "h9"}}],
+)
+def test_an_entry_of_the_record_that_is_damaged_is_named(
+    roots: list[Path], tmp_path: Path, entry: Any
+) -> None:
+    _write(roots[0], "acme", orgs.org_file())
+    _write(roots[0], "other", _other())
+    path = tmp_path / "pki/metis/deployed/acme.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(yaml.safe_dump({"data@h9:8700": entry}))
+    problem = _stops_nobody_else(metis_orgs.read())["problem"]
+    assert problem == f"is not known: {path} is damaged, in what it says of data@h9:8700"
 
 
 # Encrypted values

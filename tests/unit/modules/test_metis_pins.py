@@ -71,6 +71,13 @@ def test_damaged_pins_stop_everything(store: Store, text: str) -> None:
         metis_pins.merged(release(carrier=None))
 
 
+def test_pins_that_are_no_text_are_damaged_too(store: Store) -> None:
+    store.root.mkdir()
+    (store.root / "pins.yaml").write_bytes(b"a: \xff")
+    with pytest.raises(CommandExecutionError, match=r"pins\.yaml"):
+        metis_pins.merged(release(carrier=None))
+
+
 # By an operator
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from salt.exceptions import CommandExecutionError
 
 from _modules import metis_secrets
 
@@ -122,6 +123,17 @@ def test_processes_wait_for_each_other(pki: Path) -> None:
     for process in started:
         process.join(TIMEOUT)
     assert set(got) == {metis_secrets.kept("acme", ["shared"])["shared"]}
+
+
+@pytest.mark.parametrize("content", [b"", b"\0", b"a: [", b"\xff", b"- a"])
+def test_what_is_damaged_is_named_and_left_as_it_is(pki: Path, content: bytes) -> None:
+    metis_secrets.kept("acme", ["mysql_password"])
+    _file(pki, "acme").write_bytes(content)
+    with pytest.raises(CommandExecutionError, match=f"{_file(pki, 'acme')} is damaged"):
+        metis_secrets.kept("acme", ["mysql_password"])
+    assert _file(pki, "acme").read_bytes() == content
+    # Nobody waits for its lock.
+    assert metis_secrets.kept("other", ["mysql_password"])
 
 
 def test_what_is_forgotten_is_made_anew(pki: Path) -> None:

@@ -67,6 +67,21 @@ def test_without_any_organization_the_file_to_write_is_named() -> None:
     assert "pillar/orgs/<org>.sls" in _error({"org": "acme"}, {})
 
 
+@pytest.mark.parametrize("asked", [{}, {"org": "mine"}, {"org": "/srv/own/orgs"}])
+def test_a_closed_folder_may_have_the_organization_that_is_meant(
+    known: dict[str, dict[str, Any]], asked: dict[str, Any]
+) -> None:
+    del known["other"]
+    fault = metis_orgfile.fault("/srv/own/orgs", "cannot be read: x", "chown it")
+    known["/srv/own/orgs"] = {"file": "/srv/own/orgs", "topology": None, "faults": [fault]}
+    told = "/srv/own/orgs cannot be read: x: chown it"
+    assert _error(asked, known).endswith(f"known are acme\n{told}")
+    assert metis_verb.request({"org": "acme"}, known)["error"] == ""
+    del known["acme"]
+    assert _error(asked, known).endswith(f"known are none\n{told}")
+    assert metis_verb.request(asked, known)["org"] == ""
+
+
 @pytest.mark.parametrize("ssh", [{"user": "x", "password": "y-secret"}, ["y-secret"], 7])
 def test_access_that_is_not_in_a_file_is_refused_and_never_shown(
     known: dict[str, dict[str, Any]], ssh: Any

@@ -57,7 +57,7 @@ def configure_loader_modules(opts: dict[str, Any]) -> dict[ModuleType, dict[str,
     own = {"salt.cmd": create_autospec(salt_runner.cmd, side_effect=cmd)}
     return pure | {
         metis_orgs: {"__opts__": opts, "__salt__": functions},
-        metis_import: {"__opts__": opts},
+        metis_import: {"__opts__": opts, "__salt__": functions},
         metis: {"__salt__": own},
     }
 

@@ -196,7 +196,7 @@ def test_an_identity_is_not_left_in_the_network_without_a_word(
 @pytest.fixture
 def admin() -> None:
     """On record: where admin is, and what its database is called."""
-    trace = {"role": "admin", "host": "h2", "database": "metis_admin"}
+    trace = {"id": "admin@h2", "role": "admin", "host": "h2", "database": "metis_admin"}
     metis_deployed.note("acme", {"admin@h2": trace})
 
 

@@ -713,6 +713,17 @@ def test_the_store_keeps_all_where_a_file_does_not_say_what_it_wants(
 
 
 @pytest.mark.usefixtures("deployed")
+def test_the_store_keeps_all_where_the_record_of_one_that_is_gone_is_damaged(
+    stored: Callable[[], list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (record,) = tmp_path.rglob("deployed/acme.yaml")
+    record.with_name("gone.yaml").write_text("")
+    assert _verb()[-1]["result"] is True
+    assert len(stored()) == 6
+    assert "keeps all its releases: " in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("deployed")
 def test_the_store_keeps_as_many_as_the_file_says(
     stored: Callable[[], list[str]], asked: dict[str, Any]
 ) -> None:
