@@ -34,6 +34,8 @@ RENEWED_BEFORE = 90
 AUTHORITY_VALID = 3650
 # A certificate must not outlive the authority.
 AUTHORITY_RENEWED_BEFORE = VALID + 30
+# From which on the end is worth a word: a deploy renews what the authority issued long before.
+_ENDING = 30
 
 
 def _key() -> str:
@@ -144,7 +146,8 @@ def given(certificate: str, key: str) -> dict[str, str]:
     Returns ``{"certificate": ..., "key": ...}``, PEM.
 
     Raises ``CommandExecutionError`` where a file cannot be read, is not what it should be, does not
-    belong to the other, or has ended.
+    belong to the other, or does not hold yet. One that has ended is given: what is up goes on, and
+    ``ending`` tells.
 
     CLI Example:
 
@@ -168,11 +171,29 @@ def given(certificate: str, key: str) -> dict[str, str]:
             f"{certificate} is of a kind that cannot be used: {err}"
         ) from err
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-    if now > read["not_after"]:
-        raise salt.exceptions.CommandExecutionError(f"{certificate} has ended")
     if now < read["not_before"]:
         raise salt.exceptions.CommandExecutionError(f"{certificate} does not hold yet")
     return found
+
+
+def ending(certificate: str) -> str:
+    """
+    Whether a certificate is at its end.
+
+    certificate
+        PEM, or the path of a file with it.
+
+    Returns ``ends soon`` in its last 30 days, ``has ended``, or ``""``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt demo2 metis_certificates.ending /etc/metis/admin/server.crt
+    """
+    if _ends_within(certificate, 0):
+        return "has ended"
+    return "ends soon" if _ends_within(certificate, _ENDING) else ""
 
 
 def _certificates(file: str) -> list[str]:

@@ -483,6 +483,26 @@ def _python(own: list[Data], asked: Data, facts: Data) -> Iterator[Finding]:
             )
 
 
+def certificate(file: str, ending: str) -> Finding:
+    """
+    The finding on a certificate of the operator's own.
+
+    file
+        Where it is on the master.
+    ending
+        What ``metis_certificates.ending`` returned.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run salt.cmd metis_findings.certificate /etc/ssl/acme.pem 'ends soon'
+    """
+    result = {"has ended": "failure", "ends soon": "warning"}.get(ending, "ok")
+    advice = f"replace {file}" if ending else ""
+    return finding("master", f"certificate {file}", result, ending or "holds", advice)
+
+
 def complete(name: str, problems: list[str], stored: dict[str, str]) -> Finding:
     """
     The finding on a release.

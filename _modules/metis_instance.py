@@ -14,9 +14,6 @@ __virtualname__ = "metis_instance"
 # A program that ended this recently and is being started again is no healthier than a stopped one.
 _UP = ("active", "reloading")
 _PAUSE = 0.5
-# Days before its end from which on a certificate is worth a word: a deploy renews those of the
-# organization's own authority long before.
-_ENDING = 30
 # What an organization has once, and cannot have again: what to keep of it.
 _PRECIOUS = {"carrier": "data", "admin": "database"}
 
@@ -43,7 +40,8 @@ def _registrations(agent: dict[str, Any]) -> tuple[dict[str, str] | None, str]:
 def _gate(role: str, instance: dict[str, Any], address: str) -> str:
     """What is wrong with an instance that its registration does not tell, or ``""``."""
     settings = instance["settings"]
-    if _ends_within(instance, 0):
+    # The operator's own is only told: nothing that is done here would renew it.
+    if _ending(instance) == "has ended" and not settings.get("certificate"):
         return f"its certificate {instance['tls']['shown']} has ended"
     if role == "consul":
         own = {"address": address, "port": settings["http_port"]}
@@ -72,10 +70,13 @@ def _gate(role: str, instance: dict[str, Any], address: str) -> str:
     return ""
 
 
-def _ends_within(instance: dict[str, Any], days: int) -> bool:
-    """Whether the certificate that an instance shows ends soon; not where it shows none."""
+def _ending(instance: dict[str, Any]) -> str:
+    """Whether the certificate that an instance shows is at its end; not where it shows none."""
     shown = instance.get("tls", {}).get("shown")
-    return bool(shown) and os.path.isfile(shown) and __salt__["x509.expires"](shown, days)
+    if not shown or not os.path.isfile(shown):
+        return ""
+    found: str = __salt__["metis_certificates.ending"](shown)
+    return found
 
 
 def _view() -> dict[str, Any]:
@@ -111,8 +112,8 @@ def status(
     ``down``, ``absent``), ``since`` (seconds of the epoch), ``version`` (of the process that runs),
     ``registration`` (``passing``, ``warning``, ``critical``, ``absent``, ``unknown``; ``None`` for
     a role that registers nothing), ``drift`` (files that changed since it started), ``ending``
-    (whether its certificate ends soon), ``healthy``, ``cause`` (of not being healthy, or
-    ``""``), ``explained`` (the cause with what systemd and the journal say).
+    (``ends soon`` or ``has ended`` of its certificate, or ``""``), ``healthy``, ``cause`` (of not
+    being healthy, or ``""``), ``explained`` (the cause with what systemd and the journal say).
 
     CLI Example:
 
@@ -164,7 +165,7 @@ def _leaving(seen: dict[str, Any]) -> list[dict[str, Any]]:
                 "id": instance["id"],
                 "role": instance["role"],
                 "drift": [],
-                "ending": False,
+                "ending": "",
                 "healthy": False,
                 "cause": cause,
                 "explained": cause,
@@ -315,7 +316,7 @@ def _instance(
         "role": role,
         "registration": registration,
         "drift": drift,
-        "ending": _ends_within(instance, _ENDING),
+        "ending": _ending(instance),
         "healthy": not cause,
         "cause": cause,
         "explained": _explained(cause, named) if cause and state != "stopped" else cause,

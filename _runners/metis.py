@@ -104,7 +104,10 @@ def _rows(
                 "health": "healthy" if found["healthy"] else found["cause"],
             }
             if found["ending"] and found["healthy"]:
-                row["health"] += "; its certificate ends soon: run metis.deploy"
+                own = instance["settings"].get("certificate")
+                how = f"replace {own} and run metis.deploy" if own else "run metis.deploy"
+                how = f"its certificate {found['ending']}: {how}"
+                row["health"] = how if found["ending"] == "has ended" else f"healthy; {how}"
             if found["drift"]:
                 row["health"] += f"; changed since it started: {', '.join(found['drift'])}"
         rows.append(row)

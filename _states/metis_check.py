@@ -157,6 +157,19 @@ def _releases() -> list[Finding]:
     return found
 
 
+def _certificates() -> list[Finding]:
+    """Findings on certificates of the operator's own, which a deploy cannot renew."""
+    found = {}
+    for instance in __salt__["metis_run.now"]()["instances"]:
+        own = instance["settings"].get("certificate")
+        if own and __salt__["metis_topology.speaks_tls"](instance):
+            args = (own, instance["settings"]["certificate_key"])
+            text = __salt__["metis_certificates.given"](*args)["certificate"]
+            ending = __salt__["metis_certificates.ending"](text)
+            found[own] = __salt__["metis_findings.certificate"](own, ending)
+    return list(found.values())
+
+
 def _shown(found: list[Finding]) -> str:
     """Findings as tables: what stops a deploy, what does not, and what is well."""
     tables = []
@@ -195,6 +208,7 @@ def fit(name: str, whole: bool = False) -> State:
     found = __salt__["metis_findings.judged"](*args)
     ways, problems = _ways(whole)
     found += ways
+    found += _certificates()
     found += _releases() if whole else []
     count = {result: sum(one["result"] == result for one in found) for result in _ORDER}
     shown = _shown(found if whole else [one for one in found if one["result"] == "failure"])

@@ -206,7 +206,7 @@ def test_a_key_of_another_certificate(own: dict[str, Path]) -> None:
         _given(own)
 
 
-def test_a_certificate_that_has_ended(
+def test_an_own_certificate_that_has_ended_goes_on_to_be_used(
     own: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metis_certificates, "VALID", 0)
@@ -215,8 +215,18 @@ def test_a_certificate_that_has_ended(
     own["key"].write_text(made["key"])
     # It holds until the end of this second.
     time.sleep(1.1)
-    with pytest.raises(CommandExecutionError, match="has ended"):
-        _given(own)
+    given = _given(own)
+    assert given["certificate"].strip() == made["certificate"].strip()
+    assert metis_certificates.ending(given["certificate"]) == "has ended"
+
+
+@pytest.mark.parametrize(("days", "ending"), [(29, "ends soon"), (31, "")])
+def test_the_end_of_a_certificate_is_told_in_its_last_days(
+    own: dict[str, Path], monkeypatch: pytest.MonkeyPatch, days: int, ending: str
+) -> None:
+    monkeypatch.setattr(metis_certificates, "VALID", days)
+    own["certificate"].write_text(metis_certificates.issued("own", "new", NAMES)["certificate"])
+    assert metis_certificates.ending(str(own["certificate"])) == ending
 
 
 def test_a_key_in_the_file_of_the_certificate_is_not_handed_on_with_it(

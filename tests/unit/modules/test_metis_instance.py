@@ -17,7 +17,14 @@ from salt.exceptions import CommandExecutionError
 from salt.modules import pillar as pillar_module
 from salt.modules import x509_v2
 
-from _modules import metis_consul, metis_health, metis_host, metis_instance, metis_unit
+from _modules import (
+    metis_certificates,
+    metis_consul,
+    metis_health,
+    metis_host,
+    metis_instance,
+    metis_unit,
+)
 from tests.unit import orgs
 from tests.unit.systemd import Systemd, Unit, up
 
@@ -89,7 +96,7 @@ def world() -> World:
 
 @pytest.fixture
 def configure_loader_modules(world: World) -> dict[ModuleType, dict[str, Any]]:
-    functions = world.functions() | orgs.by_salts_name(metis_unit)
+    functions = world.functions() | orgs.by_salts_name(metis_certificates, metis_unit)
     functions["cmd.run_all"] = world.systemd.run_all
     functions["pillar.items"] = world.pillar
     functions["metis_unit.missing_ports"] = create_autospec(
@@ -102,6 +109,7 @@ def configure_loader_modules(world: World) -> dict[ModuleType, dict[str, Any]]:
     functions["metis_host.alone"] = create_autospec(metis_host.alone)
     opts = {"id": "h4"}
     return orgs.wired() | {
+        metis_certificates: {"__salt__": functions},
         metis_unit: {"__salt__": functions},
         metis_instance: {"__salt__": functions, "__opts__": opts},
     }
@@ -160,7 +168,7 @@ def test_where_all_is_well_every_instance_is_healthy(on: Any, host: str, ids: li
             "version": None,
             "registration": "passing" if registers else None,
             "drift": [],
-            "ending": False,
+            "ending": "",
             "healthy": True,
             "cause": "",
             "explained": "",
@@ -435,17 +443,30 @@ def secured(on: Any, tmp_path: Path) -> Any:
     return put
 
 
-@pytest.mark.parametrize(("days", "ending"), [(31, False), (30, True), (1, True)])
-def test_a_certificate_that_ends_soon_is_told(secured: Any, days: int, ending: bool) -> None:
+@pytest.mark.parametrize(("days", "ending"), [(31, ""), (30, "ends soon"), (1, "ends soon")])
+def test_a_certificate_that_ends_soon_is_told(secured: Any, days: int, ending: str) -> None:
     found = secured(days)
     assert (found["admin@h2"]["healthy"], found["admin@h2"]["ending"]) == (True, ending)
-    assert found["consul@h2"]["ending"] is False
+    assert found["consul@h2"]["ending"] == ""
 
 
 def test_a_certificate_that_has_ended_is_not_healthy(secured: Any, tmp_path: Path) -> None:
     found = secured(0)["admin@h2"]
     assert found["healthy"] is False
     assert found["cause"] == f"its certificate {tmp_path / 'server.crt'} has ended"
+
+
+def test_the_operator_s_own_that_has_ended_is_told_and_stops_nothing(
+    on: Any, tmp_path: Path
+) -> None:
+    world = on("h2")
+    world.days_left = 0
+    (admin,) = world.view["roles"]["admin"]["instances"]
+    (tmp_path / "server.crt").touch()
+    admin["tls"]["shown"] = str(tmp_path / "server.crt")
+    admin["settings"]["certificate"] = "/etc/ssl/own.pem"
+    found = _status()["admin@h2"]
+    assert (found["healthy"], found["ending"]) == (True, "has ended")
 
 
 def test_what_is_not_wanted_any_more_is_looked_at_where_it_is_asked_for(

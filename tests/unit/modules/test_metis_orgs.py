@@ -9,6 +9,7 @@ import pwd
 import re
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -725,6 +726,20 @@ def test_an_own_certificate_that_cannot_be_used_is_a_fault(
     # Where no TLS is spoken, nobody reads it.
     _write(roots[0], "acme", orgs.org_file(admin=own))
     assert metis_orgs.read()["acme"]["faults"] == []
+
+
+def test_an_own_certificate_that_has_ended_is_no_fault(
+    roots: list[Path], own: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metis_certificates, "VALID", 0)
+    made = metis_certificates.issued("own", "old", ["DNS:console.acme.example"])
+    Path(own["certificate"]).write_text(made["certificate"])
+    Path(own["certificate_key"]).write_text(made["key"])
+    # It holds until the end of this second.
+    time.sleep(1.1)
+    _write(roots[0], "acme", orgs.org_file(admin={"enable_tls": True} | own))
+    assert metis_orgs.read()["acme"]["faults"] == []
+    assert _tls("h2", "admin")["certificate"].strip() == made["certificate"].strip()
 
 
 @pytest.mark.parametrize("left_out", ["certificate", "certificate_key"])

@@ -42,7 +42,7 @@ def _instance(name: str, **others: Any) -> dict[str, Any]:
         "state": "running",
         "since": None,
     }
-    own |= {"version": "0.3.0", "registration": "passing", "drift": [], "ending": False}
+    own |= {"version": "0.3.0", "registration": "passing", "drift": [], "ending": ""}
     return own | {"healthy": True, "cause": ""} | others
 
 
@@ -256,11 +256,37 @@ def test_an_error_is_a_text_with_a_code(known: dict[str, Any], fleet: Mock) -> N
     fleet.assert_not_called()
 
 
-def test_a_certificate_that_ends_soon_is_told(answers: dict[str, Answer], acme: None) -> None:
-    answers["h3"] = _answered([_instance("consul@h3"), _instance("ice_via@h3", ending=True)])
+@pytest.mark.parametrize(
+    ("own", "ending", "told"),
+    [
+        (None, "ends soon", "healthy; its certificate ends soon: run metis.deploy"),
+        (
+            "/a.pem",
+            "ends soon",
+            "healthy; its certificate ends soon: replace /a.pem and run metis.deploy",
+        ),
+        (
+            "/a.pem",
+            "has ended",
+            "its certificate has ended: replace /a.pem and run metis.deploy",
+        ),
+    ],
+)
+def test_a_certificate_at_its_end_is_told_with_what_renews_it(
+    answers: dict[str, Answer],
+    known: dict[str, Any],
+    acme: None,
+    own: str | None,
+    ending: str,
+    told: str,
+) -> None:
+    for instance in known["acme"]["topology"]["instances"]:
+        if instance["id"] == "ice_via@h3":
+            instance["settings"]["certificate"] = own
+    answers["h3"] = _answered([_instance("consul@h3"), _instance("ice_via@h3", ending=ending)])
     rows, code = _rows()
     assert code == 1
-    assert rows["ice_via@h3"]["health"] == "healthy; its certificate ends soon: run metis.deploy"
+    assert rows["ice_via@h3"]["health"] == told
 
 
 def test_the_authority_of_an_organization(acme: None) -> None:

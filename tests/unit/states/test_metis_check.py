@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 import salt.config
 import salt.version
 
-from _modules import metis_findings, metis_network
+from _modules import metis_certificates, metis_findings, metis_network
 from _states import metis, metis_check
 from tests.unit import facts, orgs
 from tests.unit.states.fleet import Answer, Fleet, Modules, State, gone, problems, returned
@@ -143,6 +144,53 @@ def test_a_release_that_is_not_complete_is_a_failure(
     done = _fit(check)
     assert done["result"] is False
     assert "whose artifact carrier has no checksum" in done["comment"]
+
+
+@pytest.fixture
+def own(acme: Data, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Gives admin a certificate of the operator's own, and has it be at its end."""
+
+    def put(ending: str) -> None:
+        for instance in acme["topology"]["instances"]:
+            if instance["role"] == "admin":
+                own = {"certificate": "/a.pem", "certificate_key": "/a.key", "enable_tls": True}
+                instance["settings"] |= own
+        functions = vars(metis_check)["__salt__"]
+        given = {"certificate": "PEM", "key": "PEM"}
+        for name, answer in (("given", given), ("ending", ending)):
+            function = getattr(metis_certificates, name)
+            stand_in = create_autospec(function, return_value=answer)
+            monkeypatch.setitem(functions, f"metis_certificates.{name}", stand_in)
+
+    return put
+
+
+def test_an_own_certificate_that_has_ended_ends_a_deploy_before_hosts_change(
+    seen: dict[str, Data], own: Callable[[str], None]
+) -> None:
+    own("has ended")
+    _guard()
+    done = metis_check.fit("fit")
+    assert done["result"] is False
+    assert "master  certificate /a.pem  has ended  replace /a.pem" in done["comment"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "told"),
+    [
+        ("has ended", "failures (1)"),
+        ("ends soon", "certificate /a.pem ends soon"),
+        ("", "certificate /a.pem holds"),
+    ],
+)
+def test_an_own_certificate_is_looked_at(
+    check: Callable[[], list[State]], own: Callable[[str], None], ending: str, told: str
+) -> None:
+    own(ending)
+    done = _fit(check)
+    assert done["result"] is (ending != "has ended")
+    # A column is as wide as its widest cell.
+    assert told in " ".join(done["comment"].split())
 
 
 def test_ways_are_tried_by_all_hosts_in_one_job(
