@@ -90,7 +90,7 @@ def authority(org: str) -> str:
 def issued(org: str, name: str, names: list[str]) -> dict[str, str]:
     """
     A server's certificate and key, issued by the organization's authority: made where there is
-    none, where it names others, or where it ends soon.
+    none for these names, or where it ends soon.
 
     org
         The organization.
@@ -111,10 +111,14 @@ def issued(org: str, name: str, names: list[str]) -> dict[str, str]:
 
     def change(known: dict[str, Any]) -> dict[str, str]:
         signing = _authority(org, known)
-        found = known["certificates"].setdefault(name, {})
-        if found.get("names") != names or _ends_within(found["certificate"], RENEWED_BEFORE):
-            found["names"] = list(names)
-            found["key"] = _key()
+        last = known["certificates"].get(name, {})
+        # An edit that is only looked at asks for other names, and may be undone.
+        every = [*filter(None, [last]), *last.pop("others", [])]
+        good = [one for one in every if not _ends_within(one["certificate"], RENEWED_BEFORE)]
+        found: dict[str, Any] = next((one for one in good if one["names"] == names), {})
+        others = [one for one in good if one is not found]
+        if not found:
+            found = {"names": list(names), "key": _key()}
             found["certificate"] = __salt__["x509.create_certificate"](
                 signing_private_key=signing["key"],
                 signing_cert=signing["certificate"],
@@ -129,6 +133,7 @@ def issued(org: str, name: str, names: list[str]) -> dict[str, str]:
                 authorityKeyIdentifier="keyid:always",
                 days_valid=VALID,
             )
+        known["certificates"][name] = found | ({"others": others} if others else {})
         return {"certificate": found["certificate"], "key": found["key"]}
 
     return __salt__["metis_secrets.edit"](org, change)

@@ -95,6 +95,32 @@ def test_another_name_is_another_certificate() -> None:
     assert renamed["key"] != made["key"]
 
 
+def test_names_that_come_back_have_the_certificate_that_they_had(pki: Path) -> None:
+    made = metis_certificates.issued("acme", "admin", NAMES)
+    kept = _kept(pki)
+    tried = metis_certificates.issued("acme", "admin", ["DNS:new.acme.example"])
+    again = metis_certificates.issued("acme", "admin", ["DNS:third.acme.example"])
+    assert metis_certificates.issued("acme", "admin", NAMES) == made
+    assert metis_certificates.issued("acme", "admin", ["DNS:new.acme.example"]) == tried
+    assert metis_certificates.issued("acme", "admin", NAMES) == made
+    # The one in use stands where it always did.
+    now = _kept(pki)["certificates"]["admin"]
+    others = [other["certificate"] for other in now.pop("others")]
+    assert now == kept["certificates"]["admin"]
+    assert sorted(others) == sorted([tried["certificate"], again["certificate"]])
+
+
+def test_what_ends_soon_is_not_kept_for_names_that_nobody_has(
+    pki: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as old:
+        old.setattr(metis_certificates, "VALID", metis_certificates.RENEWED_BEFORE - 1)
+        before = metis_certificates.issued("acme", "admin", ["DNS:old.acme.example"])
+    metis_certificates.issued("acme", "admin", NAMES)
+    assert set(_kept(pki)["certificates"]["admin"]) == {"names", "key", "certificate"}
+    assert metis_certificates.issued("acme", "admin", ["DNS:old.acme.example"]) != before
+
+
 @pytest.mark.parametrize(
     ("days", "renewed"),
     [
