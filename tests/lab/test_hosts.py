@@ -21,7 +21,7 @@ CONSUL = """\
 metis:
   release: sandbox
   hosts:
-    alone: {address: 10.77.0.14, roles: [consul]}
+    alone: {address: 10.77.0.71, roles: [consul]}
   carrier: {enabled: false}
   admin: {enabled: false}
 """
