@@ -236,13 +236,16 @@ def servers(agent: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def quorum(agent: dict[str, Any], peers: int) -> str:
+def quorum(agent: dict[str, Any], peers: int, without: str = "") -> str:
     """
     What keeps the cluster from bearing the loss of a server, as its leader sees it: one that is not
     alive, has no vote, or is behind the others.
 
     peers
         How many servers the cluster has.
+    without
+        The address in raft, ``ip:port``, of the server that is to be lost, where it does not matter
+        how that one is.
 
     Returns it in a sentence, or ``""``.
 
@@ -252,14 +255,15 @@ def quorum(agent: dict[str, Any], peers: int) -> str:
 
         salt demo1 metis_consul.quorum '{address: 10.77.0.11, port: 8500}' 3
     """
-    known = servers(agent)
+    known = [server for server in servers(agent) if server["address"] != without]
+    peers -= bool(without)
     wrong = [f"{server['name']} {server['wrong']}" for server in known if server["wrong"]]
     if len(known) != peers:
         wrong.append(f"consul has {len(known)} of {peers} servers")
     return "; ".join(wrong)
 
 
-def wait_for_quorum(agent: dict[str, Any], peers: int, timeout: float) -> str:
+def wait_for_quorum(agent: dict[str, Any], peers: int, timeout: float, without: str = "") -> str:
     """
     As ``quorum``, asked again until all is well or ``timeout`` seconds are over.
 
@@ -272,7 +276,7 @@ def wait_for_quorum(agent: dict[str, Any], peers: int, timeout: float) -> str:
     end = time.monotonic() + timeout
     while True:
         try:
-            wrong = quorum(agent, peers)
+            wrong = quorum(agent, peers, without)
         except salt.exceptions.CommandExecutionError as err:
             # As while a leader is elected.
             wrong = str(err)

@@ -87,16 +87,19 @@ def leader() -> str:
     raise salt.exceptions.CommandExecutionError("; ".join(problems))
 
 
-def quorum(instance: Instance) -> list[str]:
+def quorum(instance: Instance, without: str = "") -> list[str]:
     """
     What keeps consul's servers from being all there, waited for.
 
     instance
         The server that is asked.
+    without
+        The address in raft of the one that does not count.
 
     Returns problems.
     """
     asked = {"agent": _agent(instance), "peers": len(_servers()), "timeout": _QUORUM}
+    asked |= {"without": without} if without else {}
     host = instance["host"]
     wrong = __salt__["metis_ask.ask"](
         host, "metis_consul.wait_for_quorum", asked, _QUORUM + LOOK, str
@@ -107,7 +110,7 @@ def quorum(instance: Instance) -> list[str]:
 def endangered(instance: Instance) -> list[str]:
     """
     What forbids to take an instance away: of consul's servers one that runs, while not all are
-    there.
+    there. One that is not well itself is taken away while all others are.
 
     instance
         Of a topology.
@@ -117,7 +120,13 @@ def endangered(instance: Instance) -> list[str]:
     seen = found(instance)
     if instance["role"] != "consul" or not seen or seen["state"] != "running":
         return []
-    return [f"{instance['id']} was not touched: {cause}" for cause in quorum(instance)]
+    others = [server for server in _servers() if server["id"] != instance["id"]]
+    if seen["healthy"]:
+        wrong = quorum(instance)
+    else:
+        own = f"{instance['address']}:{instance['settings']['server_port']}"
+        wrong = quorum(others[0], own) if others else []
+    return [f"{instance['id']} was not touched: {cause}" for cause in wrong]
 
 
 def following(waiting: list[Instance]) -> Instance:

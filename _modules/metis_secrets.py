@@ -57,7 +57,7 @@ def read(org: str, below: str = "") -> dict[str, Any]:
     except OSError as err:
         why = __salt__["metis_access.cause"](err)
         raise salt.exceptions.CommandExecutionError(f"{path} cannot be read: {why}") from err
-    except (salt.utils.yaml.YAMLError, UnicodeDecodeError):
+    except (salt.utils.yaml.YAMLError, ValueError):
         # What stands there may be a password, and YAML's error shows it.
         known = None
     if not isinstance(known, dict):

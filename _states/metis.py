@@ -320,12 +320,13 @@ def passing(name: str, timeout: float = 60) -> State:
                 f"{instance['id']}: {instance['host']} does not know of it, so the organization's "
                 "file changed while this ran: run it again"
             )
+    well = {name: found["version"] for name, found in seen.items() if found["healthy"]}
+    deployed = __salt__["metis_deployed.read"](run["org"])
+    through = [name for name, entry in deployed.items() if well.get(name) == entry["release"]]
+    __salt__["metis_deployed.settle"](run["org"], through)
     if problems:
         return __salt__["metis_run.fail"](ret, problems)
-    versions = {name: seen[name]["version"] for name in sorted(wanted)}
-    deployed = __salt__["metis_deployed.read"](run["org"])
-    through = [n for n, entry in deployed.items() if versions.get(n) == entry["release"]]
-    __salt__["metis_deployed.settle"](run["org"], through)
+    versions = {name: well[name] for name in sorted(wanted)}
     __salt__["metis_run.note"]("versions", instances=versions)
     __salt__["metis_run.say"](f"{len(wanted)} instances run, are registered and pass")
     return ret | {"comment": f"{len(wanted)} instances: {', '.join(sorted(wanted))}"}

@@ -151,13 +151,9 @@ def prepared(name: str, back: bool = False) -> State:
     __salt__["metis_run.demand"](__salt__["metis_orgs.complete_release"](target, run["topology"]))
     __salt__["metis_run.demand"](_other_database(target, known))
     __salt__["metis_roll.look"](sorted({instance["host"] for instance in run["instances"]}))
-    unwell = [
-        f"{instance['id']}: {found['explained']}"
-        for instance in _demanded()
-        if (found := __salt__["metis_roll.found"](instance)) and not found["healthy"]
-    ]
-    mend = "nothing was switched; mend this first: metis.deploy brings up what is deployed"
-    __salt__["metis_run.demand"](unwell and [*unwell, mend])
+    if not __opts__["test"]:
+        _settle(_switchable())
+    _demand_health(_demanded())
     if back and not __opts__["test"]:
         _go_back_once()
     count = sum(1 for instance in _switchable() if not _is_finished(instance))
@@ -186,13 +182,36 @@ def _demanded() -> list[Instance]:
     ]
 
 
+def _unwell(instances: list[Instance]) -> dict[str, str]:
+    """Instance to what is wrong with it, as it was last seen."""
+    return {
+        instance["id"]: f"{instance['id']}: {found['explained']}"
+        for instance in instances
+        if (found := __salt__["metis_roll.found"](instance)) and not found["healthy"]
+    }
+
+
+def _demand_health(instances: list[Instance]) -> None:
+    """End the phase, before anything is switched, where one is not well."""
+    unwell = _unwell(instances)
+    if not unwell:
+        return
+    entries = __salt__["metis_run.now"]()["entries"]
+    mend = "mend this first: metis.deploy brings up what is deployed"
+    if halfway := [name for name in unwell if "undo" in entries.get(name, {})]:
+        mend = f"{', '.join(halfway)}: metis.upgrade goes on with it, or switches it back"
+    __salt__["metis_run.demand"]([*unwell.values(), f"nothing was switched; {mend}"])
+
+
 def _go_back_once() -> None:
-    """An instance that was never brought from the release to go to does not go back beyond it."""
+    """
+    What was never brought from the release to go to, of the whole organization, does not go back
+    beyond it.
+    """
     run = __salt__["metis_run.now"]()
-    for instance in _switchable():
-        entry = run["entries"][instance["id"]]
+    for identity, entry in run["entries"].items():
         if entry["release"] == run["target"] and "previous" in entry:
-            _keep(instance["id"], {k: v for k, v in entry.items() if k != "previous"})
+            _keep(identity, {key: value for key, value in entry.items() if key != "previous"})
 
 
 def _runs(instance: Instance, release: str) -> bool:
@@ -264,7 +283,7 @@ def switched(name: str, roles: list[str], timeout: float = 900) -> State:
     run = __salt__["metis_run.now"]()
     waiting = [instance for instance in _switchable(roles) if not _is_finished(instance)]
     run["acted"] = run.get("acted", False) or bool(waiting and not __opts__["test"])
-    problems: list[str] = []
+    problems = _at_risk(roles) if waiting and not __opts__["test"] else []
     while waiting and not problems:
         try:
             instance = _next(waiting)
@@ -294,6 +313,22 @@ def switched(name: str, roles: list[str], timeout: float = 900) -> State:
     ret["comment"] = f"{count} {word} to {run['target']}"
     __salt__["metis_run.say"](f"{name}: {ret['comment']}")
     return ret | {"result": None if __opts__["test"] else True}
+
+
+def _at_risk(roles: list[str]) -> list[str]:
+    """
+    What forbids to take an instance of some roles away: another of them that is down. When the run
+    began, what it was to go on with may have kept them from passing. consul's servers are asked
+    before each.
+    """
+    others = [
+        instance
+        for instance in _switchable(roles)
+        if instance["role"] != "consul" and not _is_unfinished(instance)
+    ]
+    if _unwell(others):
+        __salt__["metis_roll.look"](sorted({instance["host"] for instance in others}))
+    return list(_unwell(others).values())
 
 
 def _next(waiting: list[Instance]) -> Instance:
@@ -346,9 +381,9 @@ def _switch(instance: Instance, timeout: float) -> list[str]:
 
 
 def _settle(instances: list[Instance]) -> None:
-    """Nothing brings instances back any more that came through their gate."""
+    """What instances ran before comes back no more where they are well with what is on record."""
     run = __salt__["metis_run.now"]()
-    through = [instance["id"] for instance in instances if _is_finished(instance)]
+    through = [i["id"] for i in instances if _runs(i, run["entries"][i["id"]]["release"])]
     __salt__["metis_deployed.settle"](run["org"], through)
     for identity in through:
         run["entries"][identity].pop("undo", None)

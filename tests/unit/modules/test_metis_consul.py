@@ -263,6 +263,10 @@ def test_a_cluster_whose_servers_are_all_there_bears_the_loss_of_one(agent: Agen
     assert metis_consul.wait_for_quorum(agent, 1, 30) == ""
     assert metis_consul.quorum(agent, 3) == "consul has 1 of 3 servers"
     assert metis_consul.wait_for_quorum(agent, 3, 0) == "consul has 1 of 3 servers, after 0 s"
+    # The one that may be gone is no loss.
+    own = metis_consul.servers(agent)[0]["address"]
+    assert metis_consul.quorum(agent, 2, without="10.0.0.9:8200") == ""
+    assert metis_consul.quorum(agent, 3, without=own) == "consul has 0 of 2 servers"
 
 
 def test_a_server_that_is_not_well_is_named(server: Loopback) -> None:

@@ -125,7 +125,7 @@ def test_processes_wait_for_each_other(pki: Path) -> None:
     assert set(got) == {metis_secrets.kept("acme", ["shared"])["shared"]}
 
 
-@pytest.mark.parametrize("content", [b"", b"\0", b"a: [", b"\xff", b"- a"])
+@pytest.mark.parametrize("content", [b"", b"\0", b"a: [", b"\xff", b"- a", b"a: !!int x"])
 def test_what_is_damaged_is_named_and_left_as_it_is(pki: Path, content: bytes) -> None:
     metis_secrets.kept("acme", ["mysql_password"])
     _file(pki, "acme").write_bytes(content)

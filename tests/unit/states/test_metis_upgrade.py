@@ -42,6 +42,8 @@ class Hosts(Fleet):
         self.broken: set[tuple[str, str]] = set()
         self.leader = "10.0.0.1:8200"
         self.quorum = ""
+        # Addresses in raft of servers that are alone at fault for it.
+        self.failing: set[str] = set()
         self.restored = ""
         self.since: dict[str, float] = {}
         self.states: dict[str, str] = {}
@@ -66,6 +68,8 @@ class Hosts(Fleet):
         own = self._instances(host)
         if fun == "metis_host.reach":
             return states(instances=own)
+        if kwarg.get("without") in self.failing:
+            return returned("")
         told = {
             "metis_instance.status": own,
             "metis_consul.cluster": {"leader": self.leader, "peers": []},
@@ -379,6 +383,69 @@ def test_a_server_that_runs_is_not_taken_away_where_another_is_gone(hosts: Hosts
 
 
 @pytest.mark.usefixtures("deployed")
+def test_a_server_that_is_itself_what_is_wrong_is_gone_on_with_and_switched_back(
+    hosts: Hosts,
+) -> None:
+    cut_off = {"release": NEW, "previous": OLD, "undo": {"release": OLD}}
+    metis_deployed.keep("acme", {"consul@h2": cut_off})
+    hosts.broken.add(("consul@h2", NEW))
+    hosts.quorum = "consul_10.0.0.2 is failed"
+    hosts.failing = {"10.0.0.2:8200"}
+    reached = hosts.function.side_effect
+
+    def run(names: list[str], fun: str, kwarg: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if fun == "metis_host.reach" and kwarg["to"] == "running":
+            hosts.quorum = "" if _record()["consul@h2"] == OLD else hosts.quorum
+        return reached(names, fun, kwarg, *args, **kwargs)
+
+    hosts.function.side_effect = run
+    # Meanwhile nothing else leads there.
+    words = _verb(back=True)[-1]["comment"]
+    assert "consul@h2: metis.upgrade goes on with it, or switches it back" in words
+    words = _verb()[-1]["comment"]
+    assert "consul@h2 was switched back to 0.3.0, and is healthy" in words
+    assert hosts.switched() == ["consul@h2", "consul@h2"]
+
+
+@pytest.mark.usefixtures("deployed")
+@pytest.mark.parametrize("looks", ["upgrade", "deploy"])
+def test_what_was_seen_to_be_well_is_not_switched_back_later(hosts: Hosts, looks: str) -> None:
+    # The run was killed between the host's answer and the note of it.
+    cut_off = {"release": NEW, "previous": OLD, "undo": {"release": OLD}}
+    metis_deployed.keep("acme", {"admin@h2": cut_off})
+    hosts.down.add("compute@h4:8800")
+    if looks == "upgrade":
+        assert problems(_verb()[-1])[0] == "compute@h4:8800: the journal"
+    else:
+        metis.guarded("guard")
+        assert metis.passing("passing")["result"] is False
+    assert "undo" not in metis_deployed.read("acme")["admin@h2"]
+
+
+@pytest.mark.usefixtures("deployed")
+def test_after_a_cut_off_at_consul_later_roles_are_looked_at_before_they_are_taken(
+    hosts: Hosts,
+) -> None:
+    cut_off = {"release": NEW, "previous": OLD, "undo": {"release": OLD}}
+    metis_deployed.keep("acme", {"consul@h2": cut_off})
+    hosts.runs["consul@h2"] = OLD
+    hosts.down |= {"data@h4:8701"}
+    reached = hosts.function.side_effect
+
+    def run(names: list[str], fun: str, kwarg: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if fun == "metis_host.reach" and kwarg["to"] == "running":
+            hosts.runs.clear()
+        return reached(names, fun, kwarg, *args, **kwargs)
+
+    hosts.function.side_effect = run
+    done = _verb()
+    told = problems(done[-1])
+    assert told[:2] == ["data@h4:8701: the journal", "no further instance was switched"]
+    assert "data@h4:8700" not in hosts.switched()
+    assert _record()["data@h4:8700"] == OLD
+
+
+@pytest.mark.usefixtures("deployed")
 def test_an_instance_is_not_gone_on_with_while_another_of_its_kind_is_down(hosts: Hosts) -> None:
     cut_off = {"release": NEW, "previous": OLD, "undo": {"release": OLD}}
     metis_deployed.keep("acme", {"data@h4:8700": cut_off})
@@ -551,6 +618,18 @@ def test_a_rollback_of_half_an_upgrade_is_no_way_to_the_release_before(hosts: Ho
     hosts.jobs.clear()
     assert "there is no release to go back to" in _verb(back=True)[-1]["comment"]
     assert hosts.acted() == []
+
+
+@pytest.mark.usefixtures("deployed")
+def test_nor_is_one_of_some_roles(hosts: Hosts, asked: dict[str, Any]) -> None:
+    _upgraded_before()
+    hosts.broken.add(("admin@h2", NEW))
+    _verb()
+    asked["roles"] = "consul,carrier"
+    assert _verb(back=True)[-1]["result"] is True
+    del asked["roles"]
+    assert "there is no release to go back to" in _verb(back=True)[-1]["comment"]
+    assert set(_record().values()) == {OLD}
 
 
 @pytest.mark.usefixtures("deployed")
