@@ -93,7 +93,11 @@ FILES = [
         {},
         RELEASE,
         f"sed -i 's/^artifacts:/artifacts: [/' {RELEASE}",
-        (f"{ORG} has 1 fault", "whose file cannot be read: ", "correct releases/sandbox.yaml"),
+        (
+            f"{ORG} has 1 fault",
+            f"release cannot be used: {RELEASE} cannot be read: ",
+            ": correct the file",
+        ),
     ),
 ]
 
