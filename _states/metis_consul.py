@@ -66,8 +66,8 @@ def key_present(name: str, agent: dict[str, Any], value: str, unit: str) -> Stat
     value
         What programs shall read there.
     unit
-        consul's, which keeps keys while it is stopped: a dry run expects them to be as they were
-        written then.
+        consul's, whose journal explains a failure. It keeps keys while it is stopped: a dry run
+        expects them to be as they were written then.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": f"{name} is {value}"}
     try:
@@ -83,7 +83,7 @@ def key_present(name: str, agent: dict[str, Any], value: str, unit: str) -> Stat
             new = __salt__["metis_unit.facts"]([unit])[unit]["state"] == "absent"
             changes = {name: {"old": None, "new": value}} if new else {}
             return ret | {"result": None, "changes": changes, "comment": f"not known: {err}"}
-        return ret | {"result": False, "changes": {}, "comment": str(err)}
+        return _failed(ret | {"changes": {}}, str(err), unit)
     return ret | {"comment": f"{name} was set to {value}"}
 
 

@@ -123,6 +123,7 @@ def test_without_a_leader_a_key_is_not_known(
     done = metis_consul.key_present(key, leaderless, "10.0.0.1_9090", UNIT)
     assert (done["result"], done["changes"]) == (False, {})
     assert "No cluster leader" in done["comment"]
+    assert "the end of its journal:" in done["comment"]
     opts["test"] = True
     told = metis_consul.key_present(key, leaderless, "10.0.0.1_9090", UNIT)
     # consul was deployed, and keeps what was written then.
