@@ -139,6 +139,8 @@ def _require_master() -> None:
 
 def _publish(client: Any, hosts: list[str], fun: str, kwarg: dict[str, Any]) -> dict[str, Any]:
     _require_master()
+    # What goes wrong is raised. Salt also logs it, to the operator's terminal.
+    logging.disable(logging.ERROR)
     try:
         published = client.run_job(
             hosts, fun, kwarg=kwarg, tgt_type="list", listen=True, timeout=PUBLISH_TIMEOUT
@@ -147,6 +149,8 @@ def _publish(client: Any, hosts: list[str], fun: str, kwarg: dict[str, Any]) -> 
         raise salt.exceptions.CommandExecutionError(
             f"the Salt master does not take jobs: {err}; look at systemctl status salt-master"
         ) from err
+    finally:
+        logging.disable(logging.NOTSET)
     return published
 
 

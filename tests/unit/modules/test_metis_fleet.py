@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -306,6 +307,24 @@ def test_a_master_that_takes_no_job_is_told(run: Any) -> None:
         run(master)
     assert "Salt request timed out" in str(raised.value)
     assert "systemctl status salt-master" in str(raised.value)
+
+
+def test_what_salt_logs_of_that_is_not_for_the_operator(
+    run: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    salts = logging.getLogger("salt.transport.zeromq")
+
+    def times_out(*args: Any, **kwargs: Any) -> None:
+        salts.error("Request timed out while waiting for a response. reconnecting.")
+        raise SaltClientError("Salt request timed out")
+
+    master = Master({"h1": Host()})
+    master.client.run_job.side_effect = times_out
+    with pytest.raises(CommandExecutionError, match="does not take jobs"):
+        run(master)
+    assert caplog.messages == []
+    salts.error("of somebody else")
+    assert caplog.messages == ["of somebody else"]
 
 
 def test_a_master_that_is_down_is_told_at_once(
