@@ -146,6 +146,8 @@ def _publish(client: Any, hosts: list[str], fun: str, kwarg: dict[str, Any]) -> 
             hosts, fun, kwarg=kwarg, tgt_type="list", listen=True, timeout=PUBLISH_TIMEOUT
         )
     except salt.exceptions.SaltException as err:
+        # It may have ended meanwhile.
+        _require_master()
         raise salt.exceptions.CommandExecutionError(
             f"the Salt master does not take jobs: {err}; look at systemctl status salt-master"
         ) from err
