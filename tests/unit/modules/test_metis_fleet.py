@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
-from unittest.mock import create_autospec
+from unittest.mock import Mock, create_autospec
 
 import pytest
 import salt.client
@@ -325,6 +325,17 @@ def test_what_salt_logs_of_that_is_not_for_the_operator(
     assert caplog.messages == []
     salts.error("of somebody else")
     assert caplog.messages == ["of somebody else"]
+
+
+def test_a_master_that_ended_while_it_took_a_job_is_told(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    master = Master({"h1": Host()})
+    master.client.run_job.side_effect = SaltClientError("Salt request timed out")
+    gone = CommandExecutionError("the Salt master does not run")
+    monkeypatch.setattr(metis_fleet, "_require_master", Mock(side_effect=[None, gone]))
+    with pytest.raises(CommandExecutionError, match="the Salt master does not run"):
+        run(master)
 
 
 def test_a_master_that_is_down_is_told_at_once(
