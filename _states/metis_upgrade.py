@@ -198,8 +198,10 @@ def _demand_health(instances: list[Instance]) -> None:
         return
     entries = __salt__["metis_run.now"]()["entries"]
     mend = "mend this first: metis.deploy brings up what is deployed"
-    if halfway := [name for name in unwell if "undo" in entries.get(name, {})]:
-        mend = f"{', '.join(halfway)}: metis.upgrade goes on with it, or switches it back"
+    for name in unwell:
+        if "undo" in (entry := entries.get(name, {})):
+            verb = "upgrade" if "previous" in entry else "rollback"
+            mend = f"{name}: metis.{verb} goes on with it, or switches it back"
     __salt__["metis_run.demand"]([*unwell.values(), f"nothing was switched; {mend}"])
 
 

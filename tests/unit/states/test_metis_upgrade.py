@@ -408,6 +408,16 @@ def test_a_server_that_is_itself_what_is_wrong_is_gone_on_with_and_switched_back
 
 
 @pytest.mark.usefixtures("deployed")
+def test_what_a_rollback_was_cut_off_at_is_for_a_rollback(hosts: Hosts) -> None:
+    undo = {"release": NEW, "previous": OLD}
+    metis_deployed.keep("acme", {"carrier@h1": {"release": OLD, "undo": undo}})
+    hosts.down.add("carrier@h1")
+    words = _verb()[-1]["comment"]
+    assert "carrier@h1: metis.rollback goes on with it, or switches it back" in words
+    assert hosts.acted() == []
+
+
+@pytest.mark.usefixtures("deployed")
 @pytest.mark.parametrize("looks", ["upgrade", "deploy"])
 def test_what_was_seen_to_be_well_is_not_switched_back_later(hosts: Hosts, looks: str) -> None:
     # The run was killed between the host's answer and the note of it.
